@@ -7,7 +7,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -111,6 +111,36 @@ def new_database(folder: Path) -> Database:
 def _without_waiting_for_the_disk(connection: sqlite3.Connection, _record: object) -> None:
     """What these tests write has to outlast no loss of power; what does is tested with real processes, tests/crash."""
     connection.execute("PRAGMA synchronous = OFF")
+
+
+class _Ports:
+    """A store's ports for whoever has no transaction at hand: each call has one of its own."""
+
+    def __init__(self, within: Callable[[Callable[[Connection], Any]], Any], of: Any) -> None:
+        self._within, self._of = within, of
+
+    def __getattr__(self, port: str) -> _Port:
+        return _Port(self._within, getattr(self._of, port))
+
+
+class _Port(_Ports):
+    def __getattr__(self, act: str) -> Callable[..., Any]:
+        return lambda *args, **named: self._within(lambda tx: getattr(self._of, act)(tx, *args, **named))
+
+
+def writing(store: Database) -> Any:
+    """``writing(store).runs.add(run)`` is ``store.write(lambda tx: store.runs.add(tx, run))``."""
+    return _Ports(store.write, store)
+
+
+def reading(store: Database) -> Any:
+    """``reading(store).runs.get(id)`` asks in a reading transaction; several that must see one moment share one."""
+
+    def within(ask: Callable[[Connection], Any]) -> Any:
+        with store.read() as tx:
+            return ask(tx)
+
+    return _Ports(within, store)
 
 
 def take_step(tx: Connection, revision: ModuleType) -> None:

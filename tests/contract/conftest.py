@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from optimizer.adapters.store import Database
 from tests.clock import Clock
 from tests.stores import new_database
 from tests.worlds.rollout_world import World
@@ -54,28 +51,3 @@ def world(with_history: Callable[[float], World], copy_of: Callable[[World], Wor
 def fast(with_history: Callable[[float], World], copy_of: Callable[[World], World]) -> World:
     """A rollout hour passes within a minute, so that a lease outlasts the time between two batches of labels."""
     return copy_of(with_history(60.0))
-
-
-@dataclass
-class Adapter:
-    """One implementation of a port, and how its transactions are had."""
-
-    port: Any
-    database: Database
-
-    def write(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        return self.database.write(lambda tx: getattr(self.port, name)(tx, *args, **kwargs))
-
-    def ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        with self.database.read() as tx:
-            return getattr(self.port, name)(tx, *args, **kwargs)
-
-
-@pytest.fixture
-def events(database: Database) -> Adapter:
-    return Adapter(database.events, database)
-
-
-@pytest.fixture
-def journal(database: Database) -> Adapter:
-    return Adapter(database.journal, database)

@@ -22,7 +22,7 @@ from optimizer.runtime import restore_home, wiring
 from optimizer.runtime.back_up_home import back_up_home
 from optimizer.runtime.personal_home import FORGOTTEN, forgetting_home, forgotten_in
 from tests.children import die_at, exit_code
-from tests.stores import NOW
+from tests.stores import NOW, reading, writing
 from tests.worlds.api_world import make_home
 from tests.worlds.forgotten_world import MARK, SAID, F, files_with, plant, plant_short
 
@@ -68,8 +68,7 @@ def copied(home: Path, folder: Path) -> Settings:
 def unfinished(settings: Settings) -> list[Any]:
     store = Database(settings.db_url())
     try:
-        with store.read() as tx:
-            return list(store.runs.unfinished(tx))
+        return list(reading(store).runs.unfinished())
     finally:
         store.close()
 
@@ -77,8 +76,7 @@ def unfinished(settings: Settings) -> list[Any]:
 def forget(settings: Settings) -> ForgetRun:
     store, clock = Database(settings.db_url()), wiring.open_clock(settings)
     try:
-        with store.read() as tx:
-            (run,) = store.runs.unfinished(tx)
+        (run,) = reading(store).runs.unfinished()
         return forget_person.carry_out_forgetting(
             run.id, forgetting_home(settings, store, clock, wiring.load_families(settings))
         )
@@ -149,8 +147,7 @@ def test_a_backup_made_in_the_middle_becomes_a_home_in_which_it_has_ended(
     assert files_with(new.home, MARK) == []
     assert unfinished(new) == []
     store = Database(new.db_url())
-    with store.read() as tx:
-        run: Any = store.runs.get(tx, id)
+    run: Any = reading(store).runs.get(id)
     store.close()
     assert (run.status, run.result["variants"]) == ("finished", in_peace[0]["variants"])
 
@@ -168,7 +165,7 @@ def test_a_run_that_knows_nobody_takes_nothing_away(home: Path, tmp_path: Path) 
     settings = copied(home, tmp_path / "home")
     before = what_is_left(settings)
     store, (run,) = Database(settings.db_url()), unfinished(settings)
-    store.write(lambda tx: store.runs.update(tx, run.id, request={**run.request, "unit": ""}))
+    writing(store).runs.update(run.id, request={**run.request, "unit": ""})
     store.close()
     run = forget(settings)
     assert (run.status, "Say it again" in (run.error or "")) == ("failed", True)

@@ -19,7 +19,7 @@ from optimizer.jobs.upkeep.read_retention import retentions
 from tests.children import die_at, exit_code
 from tests.clock import Clock
 from tests.rows.ingestion import family
-from tests.stores import NOW, arm, interaction, keep_events, new_database
+from tests.stores import NOW, arm, interaction, keep_events, new_database, writing
 
 POINTS = {  # where the third batch dies, and how many of 20 rows are left: 5 go in a batch
     "before it deletes": ("before", 10),
@@ -45,7 +45,7 @@ def test_a_killed_pruning_has_removed_whole_batches_and_the_next_one_goes_on(
     before = new_database(tmp_path)
     rows = [interaction(f"in_{i}", of=arm(rollout=None), received_at=NOW - timedelta(days=91)) for i in range(20)]
     keep_events(before, rows)
-    before.write(lambda tx: before.minute_stats.set_watermark(tx, MINUTES, NOW))
+    writing(before).minute_stats.set_watermark(MINUTES, NOW)
     before.close()
     assert exit_code(prune_and_die, before.url, when) == -signal.SIGKILL
     store, clock = Database(before.url), Clock(NOW)

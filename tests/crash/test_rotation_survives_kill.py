@@ -15,6 +15,7 @@ from optimizer.host.config import Settings
 from optimizer.jobs.upkeep import rotate_installation_key as rotation
 from optimizer.runtime import wiring
 from tests.children import die_at, exit_code
+from tests.stores import reading
 from tests.worlds.api_world import make_home
 
 Kind = Literal["token", "unit"]
@@ -61,8 +62,7 @@ def test_a_rotation_that_was_killed_ends_with_one_new_key_and_one_record(point: 
     assert before.token_keys[0] == after.token_keys[-1]
     assert before.unit_key == after.unit_keys[-1]
     store = Database(settings.db_url())
-    with store.read() as tx:
-        entries, _ = store.audit.page(tx, None, 100)
+    entries, _ = reading(store).audit.page(None, 100)
     store.close()
     assert [entry["subject"] for entry in entries if entry["action"] == rotation.ACTION] == [name]
     assert rotate(settings, kind).key != name  # the next one makes a key again

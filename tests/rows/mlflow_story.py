@@ -19,7 +19,7 @@ from optimizer.ports import Pages
 from optimizer.runtime.wiring import mirrored_pages
 from tests import stores
 from tests.clock import Clock
-from tests.stores import new_database
+from tests.stores import new_database, reading, writing
 from tests.worlds.study_world import topic_family
 
 FAMILY = "summarization"
@@ -128,8 +128,7 @@ def tell(store: Database, *, status: str = "finished") -> Study:
         store.outbox.add(tx, "study", STUDY, {}, START)
 
     store.write(write)
-    with store.read() as tx:
-        kept = store.studies.get(tx, STUDY)
+    kept = reading(store).studies.get(STUDY)
     assert kept is not None
     return kept
 
@@ -166,4 +165,4 @@ def pages(store: Database) -> Pages:
 
 
 def queue(store: Database, topic: str, subject: str, **payload: Any) -> None:
-    store.write(lambda tx: store.outbox.add(tx, topic, subject, payload, START))
+    writing(store).outbox.add(topic, subject, payload, START)

@@ -25,6 +25,7 @@ from optimizer.jobs.feedback.place_events import ReadEvent
 from optimizer.jobs.feedback.spooled_records import interaction_record
 from optimizer.ports import Clock, JournalEntry, Store, UnitCount
 from tests import stores
+from tests.stores import writing
 
 MARK = "zq7marker"
 UNIT = f"jane.{MARK}@example.org"
@@ -141,7 +142,7 @@ def store_variant(
         content["examples"] = [{"id": example, "input": {"text": "short"}, "output": "billing"}]
     variant = Variant.from_content(content)
     record = VariantRecord(family=family, variant=variant, source="person", created_at=now, created_by="ann", note=note)
-    store.write(lambda tx: store.variants.add(tx, record))
+    writing(store).variants.add(record)
     return variant.id
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from optimizer.adapters.store import Database
 from optimizer.core.evaluation.judging.calibration import Agreement, Calibration, IntervalEstimate
 from optimizer.ports import CalibrationRecord
-from tests.stores import FAMILY, minutes
+from tests.stores import FAMILY, minutes, reading, writing
 
 FIGURES = {
     each.name: IntervalEstimate(value=0.5, low=0.25, high=None) for each in fields(Agreement) if each.name != "n"
@@ -31,7 +31,6 @@ def test_a_family_keeps_every_calibration_and_the_latest_comes_first(database: D
     later = replace(RECORD, id="jc_2", calibration=replace(CALIBRATION, judge="j_2", fitted_at=minutes(5)))
     other = replace(RECORD, id="jc_3", family="other")
     for record in (later, RECORD, other):
-        database.write(lambda tx, record=record: database.calibrations.add(tx, record))
-    with database.read() as tx:
-        assert database.calibrations.history(tx, FAMILY) == [later, RECORD]
-        assert database.calibrations.history(tx, "none") == []
+        writing(database).calibrations.add(record)
+    assert reading(database).calibrations.history(FAMILY) == [later, RECORD]
+    assert reading(database).calibrations.history("none") == []

@@ -7,16 +7,16 @@ from datetime import timedelta
 
 import pytest
 
+from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, KeyReused
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.views.rollout_status import ArmTotals
-from tests.contract.conftest import Adapter
 from tests.rows.event_rows import rows_of
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, reading, writing
 
 
-def add(events: Adapter, interactions: Sequence[Interaction], outcomes: Sequence[FeedbackEvent]) -> None:
-    events.write("add_new", rows_of(interactions), rows_of(outcomes))
+def add(database: Database, interactions: Sequence[Interaction], outcomes: Sequence[FeedbackEvent]) -> None:
+    writing(database).events.add_new(rows_of(interactions), rows_of(outcomes))
 
 
 class TestAdding:
@@ -24,42 +24,44 @@ class TestAdding:
         ("interactions", "outcomes"), [([interaction()], []), ([], [feedback()])], ids=["interaction", "feedback"]
     )
     def test_of_rows_of_which_one_is_stored_none_is_written(
-        self, events: Adapter, interactions: list[Interaction], outcomes: list[FeedbackEvent]
+        self, database: Database, interactions: list[Interaction], outcomes: list[FeedbackEvent]
     ) -> None:
-        add(events, interactions, outcomes)
+        add(database, interactions, outcomes)
         with pytest.raises(Busy):
-            add(events, [*interactions, interaction("new")], [*outcomes, feedback("new")])
-        assert events.ask("known", {(FAMILY, "new")}) == {}
-        (of_arm,) = events.ask("arm_summary", FAMILY, None)
+            add(database, [*interactions, interaction("new")], [*outcomes, feedback("new")])
+        assert reading(database).events.known({(FAMILY, "new")}) == {}
+        (of_arm,) = reading(database).events.arm_summary(FAMILY, None)
         assert of_arm.n_interactions + of_arm.n_labelled == 1
 
-    def test_families_do_not_share_ids(self, events: Adapter) -> None:
+    def test_families_do_not_share_ids(self, database: Database) -> None:
         elsewhere = feedback("a", of=arm(family="triage"), content_hash="another")
-        add(events, [], [feedback("a"), elsewhere])
-        assert events.ask("known", {(FAMILY, "a"), ("triage", "a")}) == {
+        add(database, [], [feedback("a"), elsewhere])
+        assert reading(database).events.known({(FAMILY, "a"), ("triage", "a")}) == {
             (FAMILY, "a"): "hash of a",
             ("triage", "a"): "another",
         }
 
-    def test_more_events_than_a_query_can_name_are_taken_at_once(self, events: Adapter) -> None:
+    def test_more_events_than_a_query_can_name_are_taken_at_once(self, database: Database) -> None:
         rows = [feedback(f"fb_{i}") for i in range(1201)]
-        add(events, [], rows)
-        assert events.ask("known", {(FAMILY, row.id) for row in rows}) == {
+        add(database, [], rows)
+        assert reading(database).events.known({(FAMILY, row.id) for row in rows}) == {
             (FAMILY, row.id): row.content_hash for row in rows
         }
 
-    def test_known_names_both_kinds_by_content(self, events: Adapter) -> None:
-        add(events, [interaction("i")], [feedback("f")])
-        found = events.ask("known", {(FAMILY, "i"), (FAMILY, "f"), (FAMILY, "x"), ("triage", "i")})
+    def test_known_names_both_kinds_by_content(self, database: Database) -> None:
+        add(database, [interaction("i")], [feedback("f")])
+        found = reading(database).events.known({(FAMILY, "i"), (FAMILY, "f"), (FAMILY, "x"), ("triage", "i")})
         assert found == {(FAMILY, "i"): "hash of i", (FAMILY, "f"): "hash of f"}
 
-    def test_no_events_are_no_work(self, events: Adapter) -> None:
-        add(events, [], [])
-        assert events.ask("page_of_feedback", family=None, variant=None, since=None, cursor=None, limit=1) == ([], None)
+    def test_no_events_are_no_work(self, database: Database) -> None:
+        add(database, [], [])
+        assert reading(database).events.page_of_feedback(
+            family=None, variant=None, since=None, cursor=None, limit=1
+        ) == ([], None)
 
 
 class TestReading:
-    def test_an_interaction_comes_back_as_it_was_written(self, events: Adapter) -> None:
+    def test_an_interaction_comes_back_as_it_was_written(self, database: Database) -> None:
         written = interaction(
             of=arm(cohort_start=NOW),
             input={"document": "Füße", "list": [1, None, {"a": 0.5}]},
@@ -73,24 +75,24 @@ class TestReading:
                 {"error": "timeout"},
             ],
         )
-        add(events, [written], [])
-        assert events.ask("interaction", "in_1") == written
-        assert events.ask("interaction", "in_1", FAMILY) == written
-        assert events.ask("interaction", "in_1", "triage") is None
-        assert events.ask("interactions", {"in_1", "in_2"}) == {"in_1": [written]}
+        add(database, [written], [])
+        assert reading(database).events.interaction("in_1") == written
+        assert reading(database).events.interaction("in_1", FAMILY) == written
+        assert reading(database).events.interaction("in_1", "triage") is None
+        assert reading(database).events.interactions({"in_1", "in_2"}) == {"in_1": [written]}
 
-    def test_texts_that_come_later_are_added_where_there_are_none(self, events: Adapter) -> None:
+    def test_texts_that_come_later_are_added_where_there_are_none(self, database: Database) -> None:
         without, other = interaction(input=None, output=None), interaction("in_2", input=None, output="here")
-        add(events, [without, other], [])
+        add(database, [without, other], [])
         for each in (without, other):
-            events.write("add_texts", each, input={"document": "Füße"}, output="later")
-        kept = events.ask("interactions", {"in_1", "in_2"})
+            writing(database).events.add_texts(each, input={"document": "Füße"}, output="later")
+        kept = reading(database).events.interactions({"in_1", "in_2"})
         assert [(one.input, one.output) for (one,) in (kept["in_1"], kept["in_2"])] == [
             ({"document": "Füße"}, "later"),
             ({"document": "Füße"}, "here"),
         ]
 
-    def test_later_parts_stand_beside_their_interaction_and_count_as_money(self, events: Adapter) -> None:
+    def test_later_parts_stand_beside_their_interaction_and_count_as_money(self, database: Database) -> None:
         later = LaterParts(
             family=FAMILY,
             interaction="in_1",
@@ -98,14 +100,14 @@ class TestReading:
             cost_usd=0.5,
             received_at=NOW,
         )
-        add(events, [interaction(cost_usd=0.25, by_gateway=True)], [])
-        events.write("add_later_parts", later)
-        assert events.ask("later_parts", FAMILY, {"in_1", "in_2"}) == {"in_1": later}
-        assert events.ask("later_parts", "triage", {"in_1"}) == {}
-        assert events.ask("cost_usd", FAMILY, NOW) == pytest.approx(0.75)
-        assert events.ask("cost_usd", FAMILY, minutes(1)) == 0.0
+        add(database, [interaction(cost_usd=0.25, by_gateway=True)], [])
+        writing(database).events.add_later_parts(later)
+        assert reading(database).events.later_parts(FAMILY, {"in_1", "in_2"}) == {"in_1": later}
+        assert reading(database).events.later_parts("triage", {"in_1"}) == {}
+        assert reading(database).events.cost_usd(FAMILY, NOW) == pytest.approx(0.75)
+        assert reading(database).events.cost_usd(FAMILY, minutes(1)) == 0.0
 
-    def test_requests_made_of_parts_come_newest_first_and_within_what_was_asked_for(self, events: Adapter) -> None:
+    def test_requests_made_of_parts_come_newest_first_and_within_what_was_asked_for(self, database: Database) -> None:
         parts = [{"tier": 0, "model": "small", "purpose": "answer"}]
         ours = [interaction(f"in_{i}", received_at=minutes(i), parts=parts) for i in range(4)]
         others = [
@@ -113,20 +115,23 @@ class TestReading:
             interaction("elsewhere", of=arm(family="triage"), received_at=minutes(2), parts=parts),
             interaction("another", of=arm(variant="v_bbbbbbbbbbbb"), received_at=minutes(5), parts=parts),
         ]
-        add(events, [*ours, *others], [])
+        add(database, [*ours, *others], [])
         asked = {"since": minutes(1)}
-        assert events.ask("made_of_parts", FAMILY, {"v_aaaaaaaaaaaa"}, **asked, limit=2) == [ours[3], ours[2]]
-        assert events.ask("n_made_of_parts", FAMILY, {"v_aaaaaaaaaaaa"}, **asked) == 3
+        assert reading(database).events.made_of_parts(FAMILY, {"v_aaaaaaaaaaaa"}, **asked, limit=2) == [
+            ours[3],
+            ours[2],
+        ]
+        assert reading(database).events.n_made_of_parts(FAMILY, {"v_aaaaaaaaaaaa"}, **asked) == 3
         both = {"v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"}
-        assert [one.id for one in events.ask("made_of_parts", FAMILY, both, **asked, limit=9)] == [
+        assert [one.id for one in reading(database).events.made_of_parts(FAMILY, both, **asked, limit=9)] == [
             "another",
             "in_3",
             "in_2",
             "in_1",
         ]
-        assert events.ask("made_of_parts", FAMILY, set(), **asked, limit=9) == []
+        assert reading(database).events.made_of_parts(FAMILY, set(), **asked, limit=9) == []
 
-    def test_of_several_corrections_the_latest_counts(self, events: Adapter) -> None:
+    def test_of_several_corrections_the_latest_counts(self, database: Database) -> None:
         told = [
             feedback("a", interaction="in_1", expected={"summary": "late"}, received_at=minutes(2)),
             feedback("b", interaction="in_1", expected={"summary": "early"}, received_at=minutes(1)),
@@ -135,66 +140,67 @@ class TestReading:
             feedback("e", interaction="in_3", expected={"summary": "not asked for"}),
             feedback("f", of=arm(family="triage"), interaction="in_2", expected={"summary": "elsewhere"}),
         ]
-        add(events, [], told)
-        assert events.ask("corrections", FAMILY, {"in_1", "in_2"}) == {"in_1": {"summary": "late"}}
+        add(database, [], told)
+        assert reading(database).events.corrections(FAMILY, {"in_1", "in_2"}) == {"in_1": {"summary": "late"}}
 
-    def test_feedback_comes_back_as_it_was_written(self, events: Adapter) -> None:
+    def test_feedback_comes_back_as_it_was_written(self, database: Database) -> None:
         outcomes = [
             feedback("a", interaction="in_1", expected={"summary": "x"}, score=0.25, success=None, label="good"),
             feedback("b", interaction="in_1", success=False, source="judge"),
         ]
-        add(events, [], [*outcomes, feedback("c")])
-        assert events.ask("feedback_of", [(FAMILY, "in_1")]) == outcomes
-        assert events.ask("feedback_of", [(FAMILY, "b"), ("triage", "a")], by_id=True) == outcomes[1:]
+        add(database, [], [*outcomes, feedback("c")])
+        assert reading(database).events.feedback_of([(FAMILY, "in_1")]) == outcomes
+        assert reading(database).events.feedback_of([(FAMILY, "b"), ("triage", "a")], by_id=True) == outcomes[1:]
 
 
 class TestPages:
-    def test_pages_of_interactions_hold_each_once_in_the_order_of_arrival(self, events: Adapter) -> None:
+    def test_pages_of_interactions_hold_each_once_in_the_order_of_arrival(self, database: Database) -> None:
         rows = [interaction(f"in_{i:02}", received_at=minutes(i // 3)) for i in range(10)]
-        add(events, rows[::-1], [feedback()])
+        add(database, rows[::-1], [feedback()])
         seen, cursor = [], None
         while not seen or cursor is not None:
-            page, cursor = events.ask(
-                "page_of_interactions", family=FAMILY, variant=None, since=minutes(1), cursor=cursor, limit=4
+            page, cursor = reading(database).events.page_of_interactions(
+                family=FAMILY, variant=None, since=minutes(1), cursor=cursor, limit=4
             )
             seen += page
         assert seen == rows[3:]
 
-    def test_pages_hold_every_event_once_in_the_order_of_arrival(self, events: Adapter) -> None:
+    def test_pages_hold_every_event_once_in_the_order_of_arrival(self, database: Database) -> None:
         rows = [feedback(f"fb_{i:02}", received_at=minutes(i // 3)) for i in range(10)]  # several of one moment
-        add(events, [], rows[::-1])
+        add(database, [], rows[::-1])
         seen, cursor = [], None
         while True:
-            page, cursor = events.ask(
-                "page_of_feedback", family=FAMILY, variant=None, since=None, cursor=cursor, limit=4
+            page, cursor = reading(database).events.page_of_feedback(
+                family=FAMILY, variant=None, since=None, cursor=cursor, limit=4
             )
             seen += page
             if cursor is None:
                 break
         assert seen == rows
 
-    def test_pages_of_all_families_hold_every_event_once_also_where_several_came_at_once(self, events: Adapter) -> None:
+    def test_pages_of_all_families_hold_every_event_once_also_where_several_came_at_once(
+        self, database: Database
+    ) -> None:
         rows = [
             feedback(f"fb_{i // 3}", of=arm(family=family), received_at=minutes(i // 6))
             for i, family in enumerate(("a", FAMILY, "triage") * 6)
         ]
-        add(events, [], rows[::-1])
+        add(database, [], rows[::-1])
         for limit in (1, 4, 18):
             seen, cursor = list[FeedbackEvent](), None
             while not seen or cursor is not None:
-                page, cursor = events.ask(
-                    "page_of_feedback", family=None, variant=None, since=None, cursor=cursor, limit=limit
+                page, cursor = reading(database).events.page_of_feedback(
+                    family=None, variant=None, since=None, cursor=cursor, limit=limit
                 )
                 seen += page
             assert seen == rows, limit
 
-    def test_family_variant_and_time_narrow_the_page(self, events: Adapter) -> None:
+    def test_family_variant_and_time_narrow_the_page(self, database: Database) -> None:
         late, other = feedback("late", received_at=minutes(5)), feedback("other", of=arm(variant="v_bbbbbbbbbbbb"))
-        add(events, [], [feedback("a"), late, other, feedback("x", of=arm(family="triage"))])
+        add(database, [], [feedback("a"), late, other, feedback("x", of=arm(family="triage"))])
 
         def ids(**filters: object) -> list[str]:
-            page, _ = events.ask(
-                "page_of_feedback",
+            page, _ = reading(database).events.page_of_feedback(
                 **{"family": None, "variant": None, "since": None, "cursor": None, "limit": 9, **filters},
             )
             return [event.id for event in page]
@@ -204,29 +210,29 @@ class TestPages:
         assert ids(since=minutes(5)) == ["late"]
 
     @pytest.mark.parametrize("cursor", ["", "nonsense", "bnVsbA", "WyJhIiwgImIiXQ", "é"])
-    def test_a_cursor_from_elsewhere_is_refused(self, events: Adapter, cursor: str) -> None:
-        add(events, [], [feedback()])
+    def test_a_cursor_from_elsewhere_is_refused(self, database: Database, cursor: str) -> None:
+        add(database, [], [feedback()])
         with pytest.raises(InvalidInput, match="cursor"):
-            events.ask("page_of_feedback", family=None, variant=None, since=None, cursor=cursor, limit=1)
+            reading(database).events.page_of_feedback(family=None, variant=None, since=None, cursor=cursor, limit=1)
 
 
 class TestAnswers:
-    def test_an_answer_is_found_under_its_sender_and_key_only(self, events: Adapter) -> None:
-        events.write("store_answer", "app", "key", "hash", {"accepted": 1}, NOW)
-        assert events.ask("stored_answer", "other app", "key", "hash") is None
-        assert events.ask("stored_answer", "app", "other key", "hash") is None
+    def test_an_answer_is_found_under_its_sender_and_key_only(self, database: Database) -> None:
+        writing(database).events.store_answer("app", "key", "hash", {"accepted": 1}, NOW)
+        assert reading(database).events.stored_answer("other app", "key", "hash") is None
+        assert reading(database).events.stored_answer("app", "other key", "hash") is None
         with pytest.raises(KeyReused, match="another body"):
-            events.ask("stored_answer", "app", "key", "other hash")
+            reading(database).events.stored_answer("app", "key", "other hash")
         with pytest.raises(Conflict):
-            events.write("store_answer", "app", "key", "other hash", {"accepted": 2}, NOW)
-        assert events.ask("stored_answer", "app", "key", "hash") == {"accepted": 1}
+            writing(database).events.store_answer("app", "key", "other hash", {"accepted": 2}, NOW)
+        assert reading(database).events.stored_answer("app", "key", "hash") == {"accepted": 1}
 
 
 class TestSums:
-    def test_arms_are_summed_up_without_counting_what_is_missing_as_zero(self, events: Adapter) -> None:
+    def test_arms_are_summed_up_without_counting_what_is_missing_as_zero(self, database: Database) -> None:
         candidate = arm(variant="v_bbbbbbbbbbbb", role="candidate")
         add(
-            events,
+            database,
             [
                 interaction("1", latency_ms=10.0, cost_usd=0.5),
                 interaction("2", latency_ms=None, error="timeout"),
@@ -263,13 +269,13 @@ class TestSums:
             mean_latency_ms=None,
             cost_usd=0.0,
         )
-        assert events.ask("arm_summary", FAMILY, "ro_1") == [champion_sums, candidate_sums]
-        assert events.ask("arm_summary", FAMILY, None) == [champion_sums, candidate_sums]
-        assert events.ask("arm_summary", FAMILY, "ro_2") == []
+        assert reading(database).events.arm_summary(FAMILY, "ro_1") == [champion_sums, candidate_sums]
+        assert reading(database).events.arm_summary(FAMILY, None) == [champion_sums, candidate_sums]
+        assert reading(database).events.arm_summary(FAMILY, "ro_2") == []
 
-    def test_a_familys_money_is_what_the_gateway_recorded_itself_since_a_time(self, events: Adapter) -> None:
+    def test_a_familys_money_is_what_the_gateway_recorded_itself_since_a_time(self, database: Database) -> None:
         add(
-            events,
+            database,
             [
                 interaction("1", cost_usd=0.5, by_gateway=True),
                 interaction("2", cost_usd=None, by_gateway=True),
@@ -279,14 +285,14 @@ class TestSums:
             ],
             [],
         )
-        assert events.ask("cost_usd", FAMILY, NOW - timedelta(minutes=30)) == 0.75
-        assert events.ask("cost_usd", FAMILY, NOW + timedelta(days=1)) == 0.0
-        assert events.ask("cost_usd", "another", NOW - timedelta(days=1)) == 0.0
+        assert reading(database).events.cost_usd(FAMILY, NOW - timedelta(minutes=30)) == 0.75
+        assert reading(database).events.cost_usd(FAMILY, NOW + timedelta(days=1)) == 0.0
+        assert reading(database).events.cost_usd("another", NOW - timedelta(days=1)) == 0.0
 
-    def test_labels_are_counted_by_variant_field_and_source_since_a_time(self, events: Adapter) -> None:
+    def test_labels_are_counted_by_variant_field_and_source_since_a_time(self, database: Database) -> None:
         old = feedback("old", received_at=NOW - timedelta(days=1))
         add(
-            events,
+            database,
             [],
             [
                 old,
@@ -295,7 +301,7 @@ class TestSums:
                 feedback("3", success=None, score=1.0, source="judge"),
             ],
         )
-        summary = events.ask("label_summary", FAMILY, NOW)
+        summary = reading(database).events.label_summary(FAMILY, NOW)
         of = {"variant": "v_aaaaaaaaaaaa"}
         assert summary == [
             LabelSummary(**of, field="score", source="judge", n=1, mean=1.0),

@@ -14,6 +14,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.rollout.blocks import window_start
 from tests.clock import Clock
+from tests.stores import reading, writing
 from tests.worlds.rollout_world import Behaviour, F, World
 
 
@@ -42,7 +43,7 @@ class Senders(World):
             (F, variant, rollout.id, rollout.share, at, "client", n)
             for variant in (rollout.candidate, rollout.champion)
         ]
-        self.store.write(lambda tx: self.store.exposures.put(tx, rows, key))
+        writing(self.store).exposures.put(rows, key)
 
     def units(self) -> dict[str, int]:
         """Units that the blocks hold, by arm."""
@@ -152,8 +153,7 @@ def test_units_without_a_token_never_exceed_the_exposures_that_their_key_reporte
     world.mature()
     assert world.units() == {"candidate": 10, "champion": 10}
     assert world.verified().problems == ()
-    with world.store.read() as tx:
-        arms = world.store.events.arm_summary(tx, F, world.rollout.id)
+    arms = reading(world.store).events.arm_summary(F, world.rollout.id)
     assert sum(arm.n_labelled for arm in arms) == 240  # nothing was discarded
 
 

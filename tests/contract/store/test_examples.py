@@ -17,7 +17,7 @@ from optimizer.core.dataset.examples import Example, Split, group_of, input_hash
 from optimizer.core.feedback.personal_traces import PersonalTraces
 from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.runtime.wiring import sealed_holdout
-from tests.stores import FAMILY, NOW
+from tests.stores import FAMILY, NOW, reading, writing
 from tests.worlds.taught_student import TAUGHT
 
 
@@ -45,24 +45,23 @@ SOME = [
 
 @pytest.fixture
 def filled(database: Database) -> Database:
-    database.write(lambda tx: database.examples.add(tx, SOME))
+    writing(database).examples.add(SOME)
     return database
 
 
 class TestAdding:
     def test_the_same_content_is_a_duplicate_and_other_content_a_conflict(self, filled: Database) -> None:
         again, other = example("t1", created_at=NOW.replace(hour=10)), example("t1", expected={"summary": "changed"})
-        assert filled.write(lambda tx: filled.examples.add(tx, [again, other, example("t3")])) == [
+        assert writing(filled).examples.add([again, other, example("t3")]) == [
             "duplicate",
             "id_conflict",
             "accepted",
         ]
-        with filled.read() as tx:
-            assert filled.examples.of_split(tx, FAMILY, split="train")[0] == SOME[0]
+        assert reading(filled).examples.of_split(FAMILY, split="train")[0] == SOME[0]
 
     def test_repetitions_within_one_batch_are_told_apart(self, database: Database) -> None:
         first, other = example("a"), example("a", expected={"summary": "changed"})
-        assert database.write(lambda tx: database.examples.add(tx, [first, first, other, example("b")])) == [
+        assert writing(database).examples.add([first, first, other, example("b")]) == [
             "accepted",
             "duplicate",
             "id_conflict",
@@ -70,16 +69,14 @@ class TestAdding:
         ]
 
     def test_counts_name_every_split(self, filled: Database) -> None:
-        with filled.read() as tx:
-            assert filled.examples.counts(tx, FAMILY) == {"train": 2, "dev": 1, "holdout": 2}
-            assert filled.examples.counts(tx, "triage") == {"train": 0, "dev": 0, "holdout": 0}
+        assert reading(filled).examples.counts(FAMILY) == {"train": 2, "dev": 1, "holdout": 2}
+        assert reading(filled).examples.counts("triage") == {"train": 0, "dev": 0, "holdout": 0}
 
 
 class TestReading:
     def test_a_split_is_read_whole_or_only_what_was_released(self, filled: Database) -> None:
-        with filled.read() as tx:
-            assert filled.examples.of_split(tx, FAMILY, split="train") == SOME[:2]
-            assert filled.examples.of_split(tx, FAMILY, split="train", released_only=True) == [SOME[1]]
+        assert reading(filled).examples.of_split(FAMILY, split="train") == SOME[:2]
+        assert reading(filled).examples.of_split(FAMILY, split="train", released_only=True) == [SOME[1]]
 
     @pytest.mark.parametrize("split", ["holdout", "test", "", None])
     def test_nothing_but_train_and_dev_can_be_asked_for(self, filled: Database, split: Any) -> None:
@@ -87,26 +84,23 @@ class TestReading:
             filled.examples.of_split(tx, FAMILY, split=split)
 
     def test_a_person_releases_an_example(self, filled: Database) -> None:
-        filled.write(lambda tx: filled.examples.release(tx, FAMILY, "t1", "anna"))
-        with filled.read() as tx:
-            assert [e.id for e in filled.examples.of_split(tx, FAMILY, split="train", released_only=True)] == [
-                "t1",
-                "t2",
-            ]
+        writing(filled).examples.release(FAMILY, "t1", "anna")
+        assert [e.id for e in reading(filled).examples.of_split(FAMILY, split="train", released_only=True)] == [
+            "t1",
+            "t2",
+        ]
         with pytest.raises(NotFound):
-            filled.write(lambda tx: filled.examples.release(tx, FAMILY, "t9", "anna"))
+            writing(filled).examples.release(FAMILY, "t9", "anna")
 
 
 class TestHoldout:
     def test_its_ids_can_be_had_without_any_text(self, filled: Database) -> None:
-        with filled.read() as tx:
-            ids = filled.examples.holdout_ids(tx, FAMILY)
+        ids = reading(filled).examples.holdout_ids(FAMILY)
         assert ids == [(id, digest(canonical_json({"summary": id}))) for id in ("h1", "h2")]
 
     def test_where_examples_stand_can_be_asked_by_id_and_by_group_without_any_text(self, filled: Database) -> None:
-        with filled.read() as tx:
-            found = filled.examples.standing(tx, FAMILY, ids=["h1", "t1", "t9"], groups=["group t2", "group h1"])
-            assert filled.examples.standing(tx, "another", ids=["h1"], groups=["group t2"]) == []
+        found = reading(filled).examples.standing(FAMILY, ids=["h1", "t1", "t9"], groups=["group t2", "group h1"])
+        assert reading(filled).examples.standing("another", ids=["h1"], groups=["group t2"]) == []
         assert [(one.id, one.group, one.split, one.released) for one in found] == [
             ("h1", "group h1", "holdout", False),
             ("t1", "group t1", "train", False),
@@ -138,8 +132,7 @@ class TestHoldout:
 
         with pytest.raises(RuntimeError, match="afterwards"):
             filled.write(look_and_fail)
-        with filled.read() as tx:
-            assert filled.examples.looks(tx, FAMILY, ["h1"]) == 0
+        assert reading(filled).examples.looks(FAMILY, ["h1"]) == 0
 
     def test_it_cannot_be_read_without_leaving_a_trace(self, filled: Database) -> None:
         with filled.read() as tx, pytest.raises(Exception, match="readonly"):
@@ -149,15 +142,15 @@ class TestHoldout:
 class TestGolden:
     def test_an_example_is_a_row_of_a_golden_scenario_until_that_is_taken_back(self, filled: Database) -> None:
         for id, scenario in (("t2", "a"), ("d1", "b")):
-            filled.write(lambda tx, id=id, scenario=scenario: filled.examples.set_golden(tx, FAMILY, id, scenario))  # type: ignore[misc]
+            writing(filled).examples.set_golden(FAMILY, id, scenario)
         assert _golden(filled) == [("b", "d1"), ("a", "t2")]
-        filled.write(lambda tx: filled.examples.set_golden(tx, FAMILY, "d1", None))
+        writing(filled).examples.set_golden(FAMILY, "d1", None)
         assert _golden(filled) == [("a", "t2")]
 
     def test_none_of_the_holdout_can_be_one(self, filled: Database) -> None:
         for id in ("h1", "nobody"):
             with pytest.raises(NotFound, match="outside its holdout"):
-                filled.write(lambda tx, id=id: filled.examples.set_golden(tx, FAMILY, id, "a"))  # type: ignore[misc]
+                writing(filled).examples.set_golden(FAMILY, id, "a")
         assert _golden(filled) == []
 
     def test_examples_are_found_by_family_and_name_and_none_of_the_holdout(self, filled: Database) -> None:
@@ -178,8 +171,7 @@ class TestGolden:
 
 
 def _golden(database: Database) -> list[tuple[str, str]]:
-    with database.read() as tx:
-        return [(scenario, one.id) for scenario, one in database.examples.golden(tx, FAMILY)]
+    return [(scenario, one.id) for scenario, one in reading(database).examples.golden(FAMILY)]
 
 
 def test_labels_are_counted_without_the_sealed_ones(filled: Database) -> None:
@@ -215,10 +207,9 @@ class TestNearDuplicates:
     def test_a_row_joins_the_group_of_its_first_near_duplicate_and_so_its_split(self, database: Database) -> None:
         sealed, like = splitwise("holdout"), splitwise("train")
         rows = [ungrouped("first", sealed), ungrouped("like", like)]
-        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "joined"]
-        with database.read() as tx:
-            assert database.examples.counts(tx, FAMILY) == {"train": 0, "dev": 0, "holdout": 2}
-        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["duplicate", "duplicate"]
+        assert writing(database).examples.add(rows) == ["accepted", "joined"]
+        assert reading(database).examples.counts(FAMILY) == {"train": 0, "dev": 0, "holdout": 2}
+        assert writing(database).examples.add(rows) == ["duplicate", "duplicate"]
 
     def test_a_row_near_rows_of_two_splits_is_set_aside(self, database: Database) -> None:
         rows = [
@@ -226,17 +217,15 @@ class TestNearDuplicates:
             ungrouped("open", splitwise("train"), group=next(g for g in "abcdefgh" if split_of(g) == "train")),
             ungrouped("between", splitwise("dev")),
         ]
-        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "accepted", "two_splits"]
-        with database.read() as tx:
-            assert database.examples.standing(tx, FAMILY, ids=["between"], groups=()) == []
+        assert writing(database).examples.add(rows) == ["accepted", "accepted", "two_splits"]
+        assert reading(database).examples.standing(FAMILY, ids=["between"], groups=()) == []
 
     def test_what_is_near_a_row_that_joined_alone_starts_no_chain(self, database: Database) -> None:
         words = LETTER.split()
         texts = [" ".join([*words[2 * k :], *(f"more{i}" for i in range(2 * k))]) for k in range(4)]
         rows = [ungrouped(f"r{k}", text) for k, text in enumerate(texts)]
-        verdicts = database.write(lambda tx: database.examples.add(tx, rows))
-        with database.read() as tx:
-            standing = database.examples.standing(tx, FAMILY, ids=[row.id for row in rows], groups=())
+        verdicts = writing(database).examples.add(rows)
+        standing = reading(database).examples.standing(FAMILY, ids=[row.id for row in rows], groups=())
         groups = {one.id: one.group for one in standing}
         assert verdicts[:2] == ["accepted", "joined"]
         assert groups["r1"] == rows[0].group
@@ -245,13 +234,13 @@ class TestNearDuplicates:
     def test_a_family_knows_nothing_of_anothers_rows(self, database: Database) -> None:
         other = replace(ungrouped("other", splitwise("holdout")), family="triage")
         rows = [other, ungrouped("like", splitwise("train"))]
-        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "accepted"]
+        assert writing(database).examples.add(rows) == ["accepted", "accepted"]
 
     def test_nothing_joins_a_row_that_was_refused_since_it_was_sealed_before(self, database: Database) -> None:
         rows = [ungrouped("again", splitwise("train")), ungrouped("like", splitwise("dev"))]
         before = {"name": FAMILY, "input_hash": input_hash(rows[0].input), "family": "retired", "example": "old"}
         database.write(lambda tx: insert_new(tx, SEALED_INPUTS, [before]))
-        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["sealed", "accepted"]
+        assert writing(database).examples.add(rows) == ["sealed", "accepted"]
 
     def test_a_row_that_was_sealed_before_and_joined_the_holdout_is_a_duplicate_when_it_is_sent_again(
         self, database: Database
@@ -262,12 +251,12 @@ class TestNearDuplicates:
             for row in rows
         ]
         database.write(lambda tx: insert_new(tx, SEALED_INPUTS, before))
-        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "joined"]
-        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["duplicate", "duplicate"]
+        assert writing(database).examples.add(rows) == ["accepted", "joined"]
+        assert writing(database).examples.add(rows) == ["duplicate", "duplicate"]
 
     def test_who_forgets_a_row_leaves_no_hash_of_it_and_no_name(self, database: Database) -> None:
         rows = [ungrouped("co_of_bob_1", splitwise("train")), ungrouped("like", splitwise("train", f"{LETTER} please"))]
-        assert database.write(lambda tx: database.examples.add(tx, rows)) == ["accepted", "joined"]
+        assert writing(database).examples.add(rows) == ["accepted", "joined"]
         forgotten = PersonalTraces.of("bob", names=[rows[0].id])
 
         def forget(tx: Any) -> None:
@@ -301,15 +290,13 @@ def test_a_copy_without_a_person_of_what_one_wrote_takes_the_student_that_it_tau
             database.students.add(tx, FAMILY, one, study="st-1", at=NOW)
 
     database.write(add)
-    with database.read() as tx:
-        found = database.personal.of_unit(tx, "anna")
+    found = reading(database).personal.of_unit("anna")
     assert found.keys["students"] == [(FAMILY, TAUGHT.student.hash)]
     assert TAUGHT.student.hash in found.traces.names
     for table, keys in found.keys.items():  # killed behind any of them, the next run finds the rest
-        database.write(lambda tx, table=table, keys=keys: database.personal.remove(tx, table, keys))  # type: ignore[misc]
-        with database.read() as tx:
-            left = TAUGHT.student.hash in database.students.ids(tx, FAMILY)
-            again = database.personal.of_unit(tx, "anna").keys
+        writing(database).personal.remove(table, keys)
+        left = TAUGHT.student.hash in reading(database).students.ids(FAMILY)
+        again = reading(database).personal.of_unit("anna").keys
         assert left == ("students" in again)
     assert not again
     monkeypatch.setattr(personal, "_quotes", None)

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from optimizer.adapters.store import Database
 from optimizer.core.serving.rollout import Freeze
-from tests.stores import FAMILY, NOW, minutes, rollout
+from tests.stores import FAMILY, NOW, minutes, reading, rollout, writing
 
 
 class TestFreezes:
     def test_a_freeze_stays_until_it_is_removed(self, database: Database) -> None:
-        database.write(lambda tx: database.freezes.put(tx, FAMILY, "launch", "anna", NOW))
-        database.write(lambda tx: database.freezes.put(tx, "", "audit", "bob", minutes(1)))
-        with database.read() as tx:
-            assert database.freezes.all(tx) == [
-                Freeze(scope="", reason="audit", by="bob", since=minutes(1)),
-                Freeze(scope=FAMILY, reason="launch", by="anna", since=NOW),
-            ]
-        assert database.write(lambda tx: database.freezes.remove(tx, FAMILY)) is True
-        assert database.write(lambda tx: database.freezes.remove(tx, FAMILY)) is False
-        with database.read() as tx:
-            assert [one.scope for one in database.freezes.all(tx)] == [""]
+        writing(database).freezes.put(FAMILY, "launch", "anna", NOW)
+        writing(database).freezes.put("", "audit", "bob", minutes(1))
+        assert reading(database).freezes.all() == [
+            Freeze(scope="", reason="audit", by="bob", since=minutes(1)),
+            Freeze(scope=FAMILY, reason="launch", by="anna", since=NOW),
+        ]
+        assert writing(database).freezes.remove(FAMILY) is True
+        assert writing(database).freezes.remove(FAMILY) is False
+        assert [one.scope for one in reading(database).freezes.all()] == [""]
 
 
 class TestFollowingRollout:
@@ -32,8 +30,7 @@ class TestFollowingRollout:
             rollout("ro_2", created_at=minutes(2), **ended),
         ]
         for row in rows:
-            database.write(lambda tx, row=row: database.rollouts.add(tx, row))
-        with database.read() as tx:
-            assert database.rollouts.following(tx, rows[0]) == rows[3]
-            assert database.rollouts.following(tx, rows[3]) == rows[2]
-            assert database.rollouts.following(tx, rows[2]) is None
+            writing(database).rollouts.add(row)
+        assert reading(database).rollouts.following(rows[0]) == rows[3]
+        assert reading(database).rollouts.following(rows[3]) == rows[2]
+        assert reading(database).rollouts.following(rows[2]) is None

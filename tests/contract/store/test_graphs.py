@@ -11,7 +11,7 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Conflict, InvalidInput, StaleVersion
 from optimizer.core.graph.repair import DeleteEntity, MergeEntities
 from optimizer.core.graph.verified import ProposedRepair, Unreadable, VerifiedGraph, decide
-from tests.stores import FAMILY, NOW, minutes
+from tests.stores import FAMILY, NOW, minutes, reading, writing
 
 
 def verified(id: str = "gr_1", **changes: Any) -> VerifiedGraph:
@@ -36,7 +36,7 @@ def verified(id: str = "gr_1", **changes: Any) -> VerifiedGraph:
 
 def keep(database: Database, *graphs: VerifiedGraph) -> None:
     for graph in graphs:
-        database.write(lambda tx, one=graph: database.graphs.add(tx, one))
+        writing(database).graphs.add(graph)
 
 
 def test_a_graph_comes_back_as_it_was_kept(database: Database) -> None:
@@ -60,11 +60,10 @@ def test_a_decision_is_kept_and_one_that_was_overtaken_is_not(database: Database
     keep(database, before)
     approved = decide(before, "gr_1.1", "approved", by="ann", reason="so", at=minutes(1))
     rejected = decide(before, "gr_1.2", "rejected", by="ben", reason="no", at=minutes(2))
-    database.write(lambda tx: database.graphs.decide(tx, before, approved))
+    writing(database).graphs.decide(before, approved)
     with pytest.raises(StaleVersion, match="at the same moment"):
-        database.write(lambda tx: database.graphs.decide(tx, before, rejected))
-    with database.read() as tx:
-        assert database.graphs.get(tx, "gr_1") == approved
+        writing(database).graphs.decide(before, rejected)
+    assert reading(database).graphs.get("gr_1") == approved
 
 
 def test_a_page_holds_what_was_asked_for_oldest_first(database: Database) -> None:
@@ -72,8 +71,7 @@ def test_a_page_holds_what_was_asked_for_oldest_first(database: Database) -> Non
     keep(database, done, verified("gr_2", created_at=minutes(1)), verified("gr_3", family="other"), verified("gr_1"))
 
     def ids(family: str | None = None, pending: bool | None = None, limit: int = 10, cursor: str | None = None) -> Any:
-        with database.read() as tx:
-            found, following = database.graphs.page(tx, family=family, pending=pending, cursor=cursor, limit=limit)
+        found, following = reading(database).graphs.page(family=family, pending=pending, cursor=cursor, limit=limit)
         return [one.id for one in found], following
 
     assert ids()[0] == ["gr_1", "gr_3", "gr_2", "gr_0"]

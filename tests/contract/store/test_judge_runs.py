@@ -12,7 +12,7 @@ from optimizer.core.base.values import Budget
 from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.scheduling.monthly_budget import RunSpend
 from optimizer.ports import Transaction
-from tests.stores import FAMILY, call, minutes
+from tests.stores import FAMILY, call, minutes, reading, writing
 
 RUN = JudgeRun(
     id="jr_1",
@@ -48,23 +48,20 @@ def test_what_a_month_has_cost_counts_runs_and_calls_of_none(database: Database)
             database.journal.send(tx, sent)
 
     database.write(keep)
-    with database.read() as tx:
-        assert database.runs.spent_since(tx, minutes(0)) == [
-            RunSpend(run="jr_2", family=FAMILY, cap_usd=1.5, usd=0.5, has_ended=True),
-            RunSpend(run="jr_3", family=FAMILY, cap_usd=None, usd=0.2, has_ended=False),
-        ]
-        assert database.journal.usd_without_a_run(tx, minutes(0)) == {FAMILY: pytest.approx(0.4)}
+    assert reading(database).runs.spent_since(minutes(0)) == [
+        RunSpend(run="jr_2", family=FAMILY, cap_usd=1.5, usd=0.5, has_ended=True),
+        RunSpend(run="jr_3", family=FAMILY, cap_usd=None, usd=0.2, has_ended=False),
+    ]
+    assert reading(database).journal.usd_without_a_run(minutes(0)) == {FAMILY: pytest.approx(0.4)}
 
 
 def test_a_run_is_kept_and_changed_until_it_has_ended(database: Database) -> None:
     later = replace(RUN, id="jr_2", created_at=minutes(1))
     other = replace(RUN, id="jr_3", family="other")
     for run in (later, RUN, other):
-        database.write(lambda tx, run=run: database.runs.add(tx, run))
-    changed = database.write(
-        lambda tx: database.runs.update(
-            tx, "jr_2", status="finished", n_done=2, result={"n_judged": 2}, finished_at=minutes(2)
-        )
+        writing(database).runs.add(run)
+    changed = writing(database).runs.update(
+        "jr_2", status="finished", n_done=2, result={"n_judged": 2}, finished_at=minutes(2)
     )
     assert changed == replace(later, status="finished", n_done=2, result={"n_judged": 2}, finished_at=minutes(2))
     assert changed.has_ended
@@ -75,21 +72,20 @@ def test_a_run_is_kept_and_changed_until_it_has_ended(database: Database) -> Non
         assert database.runs.latest_of_judge(tx, FAMILY, 1) == [changed]
         assert [run.id for run in database.runs.unfinished(tx)] == ["jr_1", "jr_3"]
     with pytest.raises(NotFound):
-        database.write(lambda tx: database.runs.update(tx, "jr_none", n_done=1))
+        writing(database).runs.update("jr_none", n_done=1)
 
 
 def test_the_newest_runs_come_first_and_of_the_named_families_alone(database: Database) -> None:
     later = replace(RUN, id="jr_2", created_at=minutes(1))
     other = replace(RUN, id="jr_3", family="other", created_at=minutes(2))
     for run in (RUN, later, other):
-        database.write(lambda tx, run=run: database.runs.add(tx, run))  # type: ignore[misc]
+        writing(database).runs.add(run)
     with database.read() as tx:
         assert [run.id for run in database.runs.latest(tx, None, 2)] == ["jr_3", "jr_2"]
         assert [run.id for run in database.runs.latest(tx, [FAMILY], 9)] == ["jr_2", "jr_1"]
         assert database.runs.latest(tx, [], 9) == []
         assert [run.id for run in database.runs.latest(tx, None, 1, start=1)] == ["jr_2"]
-    database.write(lambda tx: database.runs.update(tx, "jr_2", status="finished"))
-    with database.read() as tx:
-        assert [run.id for run in database.runs.latest(tx, None, 9, ended=True)] == ["jr_2"]
-        assert [run.id for run in database.runs.latest(tx, None, 9, ended=False)] == ["jr_3", "jr_1"]
-        assert database.runs.latest(tx, None, 9, kind="evaluate") == []
+    writing(database).runs.update("jr_2", status="finished")
+    assert [run.id for run in reading(database).runs.latest(None, 9, ended=True)] == ["jr_2"]
+    assert [run.id for run in reading(database).runs.latest(None, 9, ended=False)] == ["jr_3", "jr_1"]
+    assert reading(database).runs.latest(None, 9, kind="evaluate") == []

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from optimizer.adapters.store import Database
-from tests.stores import NOW, minutes, new_database
+from tests.stores import NOW, minutes, new_database, writing
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def two(tmp_path: Path) -> Iterator[tuple[Database, Database]]:
 def test_two_writers_at_once_never_pass_the_limit(two: tuple[Database, Database]) -> None:
     def take(i: int) -> bool:
         store = two[i % 2]
-        return store.write(lambda tx: store.key_usage.take(tx, "app", "calls_per_day", NOW, 1, 25))
+        return writing(store).key_usage.take("app", "calls_per_day", NOW, 1, 25)
 
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(take, range(100)))
@@ -35,7 +35,7 @@ def test_two_writers_at_once_never_pass_the_limit(two: tuple[Database, Database]
 def test_parts_taken_by_two_processes_sum_up_to_the_limit_and_no_further(two: tuple[Database, Database]) -> None:
     def take(i: int) -> int:
         store = two[i % 2]
-        return store.write(lambda tx: store.key_usage.take_some(tx, "app", "requests_per_minute", NOW, 60))
+        return writing(store).key_usage.take_some("app", "requests_per_minute", NOW, 60)
 
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(take, range(100)))
@@ -46,16 +46,14 @@ def test_parts_taken_by_two_processes_sum_up_to_the_limit_and_no_further(two: tu
 
 def test_what_is_given_back_can_be_taken_again_and_a_new_window_begins_at_nothing(database: Database) -> None:
     def take(amount: float, window: object = NOW) -> bool:
-        return database.write(lambda tx: database.key_usage.take(tx, "app", "usd_per_day", window, amount, 1.0))  # type: ignore[arg-type]
+        return writing(database).key_usage.take("app", "usd_per_day", window, amount, 1.0)  # type: ignore[arg-type]
 
     assert (take(0.9), take(0.2)) == (True, False)
-    database.write(lambda tx: database.key_usage.give_back(tx, "app", "usd_per_day", NOW, 0.8))
+    writing(database).key_usage.give_back("app", "usd_per_day", NOW, 0.8)
     assert (take(0.9), take(0.01)) == (True, False)
     assert take(1.0, minutes(1440)) is True
 
 
 def test_a_sum_of_tenths_fits_under_its_limit(database: Database) -> None:
-    taken = [
-        database.write(lambda tx: database.key_usage.take(tx, "app", "usd_per_day", NOW, 0.1, 0.3)) for _ in range(4)
-    ]
+    taken = [writing(database).key_usage.take("app", "usd_per_day", NOW, 0.1, 0.3) for _ in range(4)]
     assert taken == [True, True, True, False]

@@ -15,7 +15,7 @@ from optimizer.core.base.minute_sums import DAY, HOUR, MinuteSums, bucket_of, ju
 from optimizer.core.family.settings import Metric
 from optimizer.core.rollout.drift import ChampionWatch
 from optimizer.ports import WatchedTenure
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, reading, writing
 
 VARIANT = "v_aaaaaaaaaaaa"
 
@@ -41,8 +41,7 @@ class TestSums:
             interaction("in_4", received_at=minutes(2), model="m"),
         ]
         keep_events(database, rows)
-        with database.read() as tx:
-            first, second = database.minute_stats.sums(tx, NOW, minutes(2))
+        first, second = reading(database).minute_stats.sums(NOW, minutes(2))
         assert first == MinuteSums(
             **{
                 "family": FAMILY,
@@ -95,30 +94,26 @@ class TestSums:
     def test_families_variants_and_the_unknown_variant_stand_apart(self, database: Database) -> None:
         arms = [arm(), arm(variant=None), arm(variant="v_b"), arm(family="triage")]
         keep_events(database, [interaction(f"in_{i}", of=one) for i, one in enumerate(arms)])
-        with database.read() as tx:
-            found = {(row.family, row.variant): row.n for row in database.minute_stats.sums(tx, NOW, minutes(1))}
+        found = {(row.family, row.variant): row.n for row in reading(database).minute_stats.sums(NOW, minutes(1))}
         assert found == {(FAMILY, VARIANT): 1, (FAMILY, ""): 1, (FAMILY, "v_b"): 1, ("triage", VARIANT): 1}
 
     def test_the_first_event_of_any_kind_and_family_is_found(self, database: Database) -> None:
         later = interaction(received_at=minutes(5))
         keep_events(database, [later, feedback(of=arm(family="triage"), received_at=minutes(3))])
-        with database.read() as tx:
-            assert [database.minute_stats.oldest(tx, minutes(n)) for n in (0, 3, 4, 6)] == [
-                minutes(3),
-                minutes(3),
-                minutes(5),
-                None,
-            ]
+        assert [reading(database).minute_stats.oldest(minutes(n)) for n in (0, 3, 4, 6)] == [
+            minutes(3),
+            minutes(3),
+            minutes(5),
+            None,
+        ]
 
     def test_the_newest_hour_grows_with_each_minute_of_events_and_with_none_without(self, database: Database) -> None:
-        with database.read() as tx:
-            assert database.minute_stats.newest_hour(tx) is None
+        assert reading(database).minute_stats.newest_hour() is None
         told = []
         for minute, n in ((1, 2), (2, 3), (61, 1)):
             rows = [MinuteSums(family=FAMILY, minute=minutes(minute), n=n)]
-            database.write(lambda tx, rows=rows: database.minute_stats.put(tx, rows))  # type: ignore[misc]
-            with database.read() as tx:
-                told.append(database.minute_stats.newest_hour(tx))
+            writing(database).minute_stats.put(rows)
+            told.append(reading(database).minute_stats.newest_hour())
         assert told == [(NOW, 2), (NOW, 5), (minutes(60), 1)]
 
 
@@ -199,9 +194,8 @@ class TestRows:
     def test_a_row_takes_the_place_of_the_one_of_the_same_minute_and_kind(self, database: Database) -> None:
         later = self.row(n=7, latency_histogram={"3": 7})
         for rows in ([self.row(), self.row(source="user")], [later], []):
-            database.write(lambda tx, rows=rows: database.minute_stats.put(tx, rows))
-        with database.read() as tx:
-            assert database.minute_stats.of_family(tx, FAMILY, NOW) == [later, self.row(source="user")]
+            writing(database).minute_stats.put(rows)
+        assert reading(database).minute_stats.of_family(FAMILY, NOW) == [later, self.row(source="user")]
 
     def test_rows_are_read_in_order_from_the_minute_on(self, database: Database) -> None:
         rows = [
@@ -211,7 +205,7 @@ class TestRows:
             self.row(1, source="user"),
             self.row(1, family="triage"),
         ]
-        database.write(lambda tx: database.minute_stats.put(tx, rows))
+        writing(database).minute_stats.put(rows)
         with database.read() as tx:
             of_family = database.minute_stats.of_family
             assert [row.minute for row in of_family(tx, FAMILY, minutes(0.5))] == [
@@ -226,19 +220,17 @@ class TestRows:
     def test_numbers_by_minute_are_of_all_variants_and_of_one_source(self, database: Database) -> None:
         rows = [self.row(0, n=9), self.row(1, n=2), self.row(1, variant="v_b", n=3), self.row(2, n=0)]
         rows += [self.row(1, source="user", n=4), self.row(1, family="triage")]
-        database.write(lambda tx: database.minute_stats.put(tx, rows))
-        with database.read() as tx:
-            of_source = {
-                source: database.minute_stats.n_by_minute(tx, FAMILY, minutes(1.5), source=source)
-                for source in ("", "user", "judge")
-            }
+        writing(database).minute_stats.put(rows)
+        of_source = {
+            source: reading(database).minute_stats.n_by_minute(FAMILY, minutes(1.5), source=source)
+            for source in ("", "user", "judge")
+        }
         assert of_source == {"": {minutes(1): 5}, "user": {minutes(1): 4}, "judge": {}}
 
     def test_each_watermark_stands_where_it_was_put_last(self, database: Database) -> None:
         for name, at in (("a", NOW), ("b", minutes(1)), ("a", minutes(-5))):
-            database.write(lambda tx, name=name, at=at: database.minute_stats.set_watermark(tx, name, at))
-        with database.read() as tx:
-            assert [database.minute_stats.watermark(tx, name) for name in "abc"] == [minutes(-5), minutes(1), None]
+            writing(database).minute_stats.set_watermark(name, at)
+        assert [reading(database).minute_stats.watermark(name) for name in "abc"] == [minutes(-5), minutes(1), None]
 
 
 class TestDriftDetectors:
@@ -249,10 +241,9 @@ class TestDriftDetectors:
         row = WatchedTenure(family=FAMILY, tenure=3, watch=watch, read_until=minutes(60))
         other = replace(row, watch=replace(watch, metric=Metric()), read_until=minutes(90))
         for rows in ([replace(row, tenure=2)], [row, other]):
-            database.write(lambda tx, rows=rows: database.drift_detectors.put(tx, rows))
-        with database.read() as tx:
-            assert database.drift_detectors.get(tx, FAMILY) == [row, other]
-            assert database.drift_detectors.get(tx, "triage") == []
+            writing(database).drift_detectors.put(rows)
+        assert reading(database).drift_detectors.get(FAMILY) == [row, other]
+        assert reading(database).drift_detectors.get("triage") == []
 
     def test_outcomes_of_one_variant_field_and_source_come_in_order_of_receipt(self, database: Database) -> None:
         rows = [

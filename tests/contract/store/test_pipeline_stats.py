@@ -12,7 +12,7 @@ from optimizer.adapters.store import Database
 from optimizer.content.core.records.report import total
 from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.feedback.pipeline_record import PipelineRecord, PipelineSums, sums_of
-from tests.stores import NOW, minutes
+from tests.stores import NOW, minutes, reading, writing
 
 
 def record(id: str = "pr_1", **changes: Any) -> PipelineRecord:
@@ -49,16 +49,15 @@ RECORDS = [
 def filled(request: pytest.FixtureRequest, database: Database) -> Database:
     for start in range(0, len(RECORDS), request.param):
         part = RECORDS[start : start + request.param]
-        database.write(lambda tx, part=part: database.pipeline_stats.add(tx, part))
+        writing(database).pipeline_stats.add(part)
     return database
 
 
 def test_records_come_back_as_they_were_kept_oldest_first(filled: Database) -> None:
-    with filled.read() as tx:
-        assert filled.pipeline_stats.records(tx, NOW, 100) == RECORDS
-        assert (
-            filled.pipeline_stats.records(tx, minutes(60), 2) == RECORDS[-2:]
-        )  # the last ones, where there are more than asked for
+    assert reading(filled).pipeline_stats.records(NOW, 100) == RECORDS
+    assert (
+        reading(filled).pipeline_stats.records(minutes(60), 2) == RECORDS[-2:]
+    )  # the last ones, where there are more than asked for
 
 
 @pytest.mark.parametrize(
@@ -74,21 +73,18 @@ def test_the_sums_of_hours_are_those_of_their_records(filled: Database, by: Any,
     expected: dict[Any, PipelineSums] = {}
     for one in RECORDS:
         expected[key_of(one)] = expected.get(key_of(one), PipelineSums()) + sums_of(one)
-    with filled.read() as tx:
-        assert filled.pipeline_stats.sums(tx, NOW, by) == expected
+    assert reading(filled).pipeline_stats.sums(NOW, by) == expected
 
 
 def test_hours_before_are_left_out(filled: Database) -> None:
-    with filled.read() as tx:
-        later = filled.pipeline_stats.sums(tx, minutes(60), ("content_type",))
-        none = filled.pipeline_stats.sums(tx, minutes(120), ("hour",))
+    later = reading(filled).pipeline_stats.sums(minutes(60), ("content_type",))
+    none = reading(filled).pipeline_stats.sums(minutes(120), ("hour",))
     assert (total(later.values()).n, none) == (3, {})
 
 
 def test_days_are_those_of_utc(filled: Database) -> None:
-    with filled.read() as tx:
-        hours = filled.pipeline_stats.sums(tx, NOW, ("hour",))
-        days = filled.pipeline_stats.sums(tx, NOW, ("day",))
+    hours = reading(filled).pipeline_stats.sums(NOW, ("hour",))
+    days = reading(filled).pipeline_stats.sums(NOW, ("day",))
     by_day: dict[datetime, PipelineSums] = {}
     for (hour,), sums in hours.items():
         day = hour.replace(hour=0)
@@ -98,45 +94,37 @@ def test_days_are_those_of_utc(filled: Database) -> None:
 
 def test_where_and_why_counts_for_early_exits_alone(database: Database) -> None:
     odd = record(exit_checkpoint="post_download", exit_reason="short")
-    database.write(lambda tx: database.pipeline_stats.add(tx, [odd]))
-    with database.read() as tx:
-        assert list(database.pipeline_stats.sums(tx, NOW, ("exit_checkpoint", "exit_reason"))) == [("", "")]
-        assert database.pipeline_stats.records(tx, NOW, 1) == [odd]
+    writing(database).pipeline_stats.add([odd])
+    assert list(reading(database).pipeline_stats.sums(NOW, ("exit_checkpoint", "exit_reason"))) == [("", "")]
+    assert reading(database).pipeline_stats.records(NOW, 1) == [odd]
 
 
 def test_a_record_that_cannot_be_kept_leaves_the_sums_alone(filled: Database) -> None:
-    with filled.read() as tx:
-        before = filled.pipeline_stats.sums(tx, NOW, ("hour", "content_type"))
+    before = reading(filled).pipeline_stats.sums(NOW, ("hour", "content_type"))
     with pytest.raises(IntegrityError):
-        filled.write(lambda tx: filled.pipeline_stats.add(tx, [record("pr_7"), record("pr_1")]))
-    with filled.read() as tx:
-        assert filled.pipeline_stats.sums(tx, NOW, ("hour", "content_type")) == before
+        writing(filled).pipeline_stats.add([record("pr_7"), record("pr_1")])
+    assert reading(filled).pipeline_stats.sums(NOW, ("hour", "content_type")) == before
 
 
 def test_nothing_to_keep_is_no_fault(database: Database) -> None:
-    database.write(lambda tx: database.pipeline_stats.add(tx, []))
-    with database.read() as tx:
-        assert database.pipeline_stats.sums(tx, NOW, ("hour",)) == {}
+    writing(database).pipeline_stats.add([])
+    assert reading(database).pipeline_stats.sums(NOW, ("hour",)) == {}
 
 
 def test_pruning_takes_what_is_older_up_to_a_number_and_leaves_the_sums_alone(filled: Database) -> None:
     def pruned(before: Any, limit: int) -> tuple[int, list[str]]:
-        with filled.read() as tx:
-            keys = filled.retained.old(tx, "pipeline_records", None, before, limit)
-        n = filled.write(lambda tx: filled.retained.remove(tx, "pipeline_records", None, keys))
-        with filled.read() as tx:
-            return n, [one.id for one in filled.pipeline_stats.records(tx, NOW, 10)]
+        keys = reading(filled).retained.old("pipeline_records", None, before, limit)
+        n = writing(filled).retained.remove("pipeline_records", None, keys)
+        return n, [one.id for one in reading(filled).pipeline_stats.records(NOW, 10)]
 
-    with filled.read() as tx:
-        before = filled.pipeline_stats.sums(tx, NOW, ("hour",))
+    before = reading(filled).pipeline_stats.sums(NOW, ("hour",))
     assert pruned(NOW, 10) == (0, ["pr_1", "pr_2", "pr_3", "pr_4", "pr_5", "pr_6"]), (
         "what came at that moment itself stays"
     )
     n, left_over = pruned(minutes(61), 2)
     assert (n, left_over) == (2, ["pr_3", "pr_4", "pr_5", "pr_6"])
     assert pruned(minutes(61), 10) == (2, ["pr_5", "pr_6"])
-    with filled.read() as tx:
-        assert filled.pipeline_stats.sums(tx, NOW, ("hour",)) == before
+    assert reading(filled).pipeline_stats.sums(NOW, ("hour",)) == before
 
 
 @pytest.mark.parametrize("at_once", [30, 300])
@@ -146,10 +134,9 @@ def test_reasons_that_are_new_with_each_item_are_one_behind_the_first_of_an_hour
     exits = [left(f"pr_{n}", exit_reason=f"{n} s are too short") for n in range(300)]
     for start in range(0, 300, at_once):
         part = exits[start : start + at_once]
-        database.write(lambda tx, part=part: database.pipeline_stats.add(tx, part))
+        writing(database).pipeline_stats.add(part)
     later = [left("pr_later", exit_reason="0 s are too short"), left("pr_next", received_at=minutes(60))]
-    database.write(lambda tx: database.pipeline_stats.add(tx, later))
-    with database.read() as tx:
-        by_reason = database.pipeline_stats.sums(tx, NOW, ("exit_reason",))
+    writing(database).pipeline_stats.add(later)
+    by_reason = reading(database).pipeline_stats.sums(NOW, ("exit_reason",))
     assert (len(by_reason), by_reason[("other",)].n) == (202, 100)
     assert (by_reason[("0 s are too short",)].n, by_reason[("short",)].n) == (2, 1)

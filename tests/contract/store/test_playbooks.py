@@ -10,7 +10,7 @@ from optimizer.core.search.playbook.entries import Add, Count, Entry, Merge, Ret
 from optimizer.jobs.families.keep_playbook import StudyPlaybook
 from tests.clock import Clock
 from tests.contract.store.test_examples import example
-from tests.stores import FAMILY, NOW
+from tests.stores import FAMILY, NOW, reading, writing
 
 ONE, OTHER = "Answer with one word.", "Read dates as day, month, year."
 ENTRY = Entry(
@@ -29,8 +29,7 @@ ENTRY = Entry(
 
 
 def kept(database: Database, family: str = FAMILY) -> list[Entry]:
-    with database.read() as tx:
-        return list(database.playbooks.entries(tx, family).values())
+    return list(reading(database).playbooks.entries(family).values())
 
 
 def of_study(database: Database, study: str = "st_1", clock: Clock | None = None) -> StudyPlaybook:
@@ -48,19 +47,19 @@ def test_an_entry_comes_back_as_it_was_kept_by_family_and_position(database: Dat
         reason="alike",
         evidence=(),
     )
-    database.write(lambda tx: database.playbooks.put(tx, FAMILY, [second, ENTRY]))
-    database.write(lambda tx: database.playbooks.put(tx, "another", [ENTRY]))
+    writing(database).playbooks.put(FAMILY, [second, ENTRY])
+    writing(database).playbooks.put("another", [ENTRY])
     assert kept(database) == [ENTRY, second]
     assert kept(database, "another") == [ENTRY]
     assert kept(database, "nobody") == []
 
 
 def test_what_an_entry_says_and_where_it_came_from_is_never_changed(database: Database) -> None:
-    database.write(lambda tx: database.playbooks.put(tx, FAMILY, [ENTRY]))
+    writing(database).playbooks.put(FAMILY, [ENTRY])
     later = NOW + timedelta(hours=1)
     changed = replace(ENTRY, helpful=9, state="retired", reason="old", changed_at=later, changed_by="local:anna")
     other = replace(changed, text="something else", kind="lesson", position=7, study="st_9", created_at=later)
-    database.write(lambda tx: database.playbooks.put(tx, FAMILY, [other]))
+    writing(database).playbooks.put(FAMILY, [other])
     assert kept(database) == [changed]
 
 
@@ -78,8 +77,7 @@ def test_a_step_is_kept_once_and_whole(database: Database) -> None:
     assert (other.helpful, other.evidence, other.study) == (2, ("e1",), "st_1")
     assert other.changed_at is not None
     assert other.changed_at > NOW
-    with database.read() as tx:
-        steps = [database.playbooks.step(tx, "st_1", n) for n in range(4)]
+    steps = [reading(database).playbooks.step("st_1", n) for n in range(4)]
     assert steps == [
         [],
         [
@@ -109,7 +107,7 @@ def test_a_study_opens_what_it_opened_first_whatever_has_come_since(database: Da
 
 def test_an_entry_is_retired_where_an_example_that_it_was_learned_from_is_no_longer_kept(database: Database) -> None:
     examples = [example(f"e{n}", split="train") for n in (1, 2)]
-    database.write(lambda tx: database.examples.add(tx, examples))
+    writing(database).examples.add(examples)
     of_study(database).keep(
         1,
         [

@@ -28,8 +28,10 @@ from tests.stores import (
     interaction,
     keep_events,
     minutes,
+    reading,
     rollout,
     variant,
+    writing,
 )
 
 
@@ -41,8 +43,7 @@ class TestVariants:
             )
 
         added = [
-            database.write(lambda tx, r=r: database.variants.add(tx, r))
-            for r in (record(FAMILY, "1"), record(FAMILY, "2"), record("triage", "3"))
+            writing(database).variants.add(r) for r in (record(FAMILY, "1"), record(FAMILY, "2"), record("triage", "3"))
         ]
         assert added == [True, False, True]
         with database.read() as tx:
@@ -55,35 +56,30 @@ class TestVariants:
 class TestReviews:
     @pytest.fixture
     def asked(self, database: Database) -> Database:
-        database.write(
-            lambda tx: database.reviews.open(tx, "rv_1", FAMILY, "release_example", "ex_1", {"split": "train"}, NOW)
-        )
+        writing(database).reviews.open("rv_1", FAMILY, "release_example", "ex_1", {"split": "train"}, NOW)
         return database
 
     def test_an_answer_stays(self, asked: Database) -> None:
-        answered = asked.write(lambda tx: asked.reviews.answer(tx, "rv_1", "release", "anna", minutes(1)))
+        answered = writing(asked).reviews.answer("rv_1", "release", "anna", minutes(1))
         assert (answered.status, answered.answer, answered.answered_by, answered.answered_at) == (
             "answered",
             "release",
             "anna",
             minutes(1),
         )
-        assert asked.write(lambda tx: asked.reviews.answer(tx, "rv_1", "release", "ben", minutes(2))) == answered
+        assert writing(asked).reviews.answer("rv_1", "release", "ben", minutes(2)) == answered
         with pytest.raises(Conflict, match="anna"):
-            asked.write(lambda tx: asked.reviews.answer(tx, "rv_1", "keep_back", "ben", minutes(2)))
+            writing(asked).reviews.answer("rv_1", "keep_back", "ben", minutes(2))
 
     def test_open_ones_can_be_listed(self, asked: Database) -> None:
-        with asked.read() as tx:
-            assert [review.id for review in asked.reviews.page(tx, FAMILY, "open")] == ["rv_1"]
-            assert asked.reviews.page(tx, "triage", None) == []
-            assert asked.reviews.page(tx, None, "answered") == []
+        assert [review.id for review in reading(asked).reviews.page(FAMILY, "open")] == ["rv_1"]
+        assert reading(asked).reviews.page("triage", None) == []
+        assert reading(asked).reviews.page(None, "answered") == []
 
     def test_a_list_is_read_in_parts_and_what_waits_is_counted(self, asked: Database) -> None:
         for n in (2, 3):
-            asked.write(
-                lambda tx, n=n: asked.reviews.open(tx, f"rv_{n}", FAMILY, "release", f"ex_{n}", {}, minutes(n))  # type: ignore[misc]
-            )
-        asked.write(lambda tx: asked.reviews.answer(tx, "rv_2", "keep_back", "anna", minutes(4)))
+            writing(asked).reviews.open(f"rv_{n}", FAMILY, "release", f"ex_{n}", {}, minutes(n))
+        writing(asked).reviews.answer("rv_2", "keep_back", "anna", minutes(4))
         with asked.read() as tx:
             parts = [asked.reviews.page(tx, FAMILY, "open", start=start, n=1) for start in range(3)]
             assert [[review.id for review in part] for part in parts] == [["rv_1"], ["rv_3"], []]
@@ -93,51 +89,48 @@ class TestReviews:
             assert asked.reviews.page(tx, None, "open", among=["triage"]) == []
 
     def test_reviews_of_one_kind_are_found_by_subject_answered_or_not(self, asked: Database) -> None:
-        asked.write(lambda tx: asked.reviews.open(tx, "rv_2", FAMILY, "label_interaction", "in_1", {}, minutes(1)))
-        asked.write(lambda tx: asked.reviews.open(tx, "rv_3", FAMILY, "label_interaction", "in_2", {}, minutes(2)))
-        asked.write(lambda tx: asked.reviews.answer(tx, "rv_2", "keep_back", "anna", minutes(3)))
-        with asked.read() as tx:
-            assert asked.reviews.of_kind(tx, FAMILY, "label_interaction") == {"in_1": minutes(1), "in_2": minutes(2)}
-            assert asked.reviews.of_kind(tx, "triage", "label_interaction") == {}
+        writing(asked).reviews.open("rv_2", FAMILY, "label_interaction", "in_1", {}, minutes(1))
+        writing(asked).reviews.open("rv_3", FAMILY, "label_interaction", "in_2", {}, minutes(2))
+        writing(asked).reviews.answer("rv_2", "keep_back", "anna", minutes(3))
+        assert reading(asked).reviews.of_kind(FAMILY, "label_interaction") == {"in_1": minutes(1), "in_2": minutes(2)}
+        assert reading(asked).reviews.of_kind("triage", "label_interaction") == {}
 
     def test_an_unknown_review_is_named(self, database: Database) -> None:
         with pytest.raises(NotFound, match="rv_9"):
-            database.write(lambda tx: database.reviews.answer(tx, "rv_9", "release", "anna", NOW))
+            writing(database).reviews.answer("rv_9", "release", "anna", NOW)
 
 
 class TestOutbox:
     @staticmethod
     def due(database: Database, at: Any = NOW, topics: tuple[str, ...] = ("study",)) -> list[Any]:
-        with database.read() as tx:
-            return database.outbox.due(tx, at, 10, topics=topics)
+        return reading(database).outbox.due(at, 10, topics=topics)
 
     def test_what_was_not_sent_is_replaced_by_the_next_of_its_subject(self, database: Database) -> None:
         for topic, subject, n in (("study", "st_1", 1), ("study", "st_2", 2), ("study", "st_1", 3)):
-            database.write(lambda tx, t=topic, s=subject, n=n: database.outbox.add(tx, t, s, {"n": n}, NOW))
+            writing(database).outbox.add(topic, subject, {"n": n}, NOW)
         assert [(item.subject, item.payload["n"]) for item in self.due(database)] == [("st_2", 2), ("st_1", 3)]
 
     def test_a_change_made_while_the_one_before_is_being_sent_is_not_marked_as_sent(self, database: Database) -> None:
-        database.write(lambda tx: database.outbox.add(tx, "study", "st_1", {"n": 1}, NOW))
+        writing(database).outbox.add("study", "st_1", {"n": 1}, NOW)
         (sending,) = self.due(database)
-        database.write(lambda tx: database.outbox.add(tx, "study", "st_1", {"n": 2}, NOW))
-        database.write(lambda tx: database.outbox.sent(tx, sending.seq, NOW))
+        writing(database).outbox.add("study", "st_1", {"n": 2}, NOW)
+        writing(database).outbox.sent(sending.seq, NOW)
         assert [item.payload for item in self.due(database)] == [{"n": 2}]
 
     def test_a_failure_comes_back_later_and_a_sent_item_never(self, database: Database) -> None:
-        database.write(lambda tx: database.outbox.add(tx, "study", "st_1", {}, NOW))
+        writing(database).outbox.add("study", "st_1", {}, NOW)
         (item,) = self.due(database)
-        database.write(lambda tx: database.outbox.failed(tx, item.seq, "refused", minutes(1)))
+        writing(database).outbox.failed(item.seq, "refused", minutes(1))
         assert self.due(database) == []
         (again,) = self.due(database, minutes(1))
         assert again.attempts == 1
-        database.write(lambda tx: database.outbox.sent(tx, again.seq, minutes(1)))
+        writing(database).outbox.sent(again.seq, minutes(1))
         assert self.due(database, minutes(9)) == []
-        with database.read() as tx:
-            assert database.outbox.backlog(tx, topics=("study",)) == 0
+        assert reading(database).outbox.backlog(topics=("study",)) == 0
 
     def test_topics_are_queues_of_their_own(self, database: Database) -> None:
         for topic, subject in (("study", "st_1"), ("alert", "a"), ("alert", "b")):
-            database.write(lambda tx, t=topic, s=subject: database.outbox.add(tx, t, s, {}, NOW))
+            writing(database).outbox.add(topic, subject, {}, NOW)
         with database.read() as tx:
             assert [item.subject for item in database.outbox.due(tx, NOW, 10, topics=("alert",))] == ["a", "b"]
             assert database.outbox.backlog(tx, topics=("alert", "study")) == 3
@@ -146,24 +139,22 @@ class TestOutbox:
 
     def test_the_oldest_is_found_before_its_time_with_what_went_wrong(self, database: Database) -> None:
         for subject in ("a", "b"):
-            database.write(lambda tx, s=subject: database.outbox.add(tx, "alert", s, {}, NOW))
+            writing(database).outbox.add("alert", subject, {}, NOW)
         (first, _) = self.due(database, topics=("alert",))
-        database.write(lambda tx: database.outbox.failed(tx, first.seq, "refused", minutes(5)))
-        with database.read() as tx:
-            found = database.outbox.oldest(tx, "alert")
+        writing(database).outbox.failed(first.seq, "refused", minutes(5))
+        found = reading(database).outbox.oldest("alert")
         assert found is not None
         assert (found.subject, found.not_before, found.last_error, found.attempts) == ("a", minutes(5), "refused", 1)
 
     def test_what_is_discarded_of_a_topic_was_unsent(self, database: Database) -> None:
         for subject in ("a", "b"):
-            database.write(lambda tx, s=subject: database.outbox.add(tx, "alert", s, {"s": s}, NOW))
-        database.write(lambda tx: database.outbox.add(tx, "study", "st_1", {}, NOW))
+            writing(database).outbox.add("alert", subject, {"s": subject}, NOW)
+        writing(database).outbox.add("study", "st_1", {}, NOW)
         (first, _) = self.due(database, topics=("alert",))
-        database.write(lambda tx: database.outbox.sent(tx, first.seq, NOW))
-        assert database.write(lambda tx: database.outbox.discard(tx, "alert")) == 1
-        with database.read() as tx:
-            assert database.outbox.last(tx, "alert", "a") == {"s": "a"}
-            assert database.outbox.backlog(tx, topics=("study", "alert")) == 1
+        writing(database).outbox.sent(first.seq, NOW)
+        assert writing(database).outbox.discard("alert") == 1
+        assert reading(database).outbox.last("alert", "a") == {"s": "a"}
+        assert reading(database).outbox.backlog(topics=("study", "alert")) == 1
 
 
 class TestAlerts:
@@ -171,17 +162,16 @@ class TestAlerts:
         alert = Alert(id="al_1", kind="frozen", detail="a", level="info", opened_at=NOW, family=FAMILY, subject="s")
 
         def told() -> list[tuple[str, Any]]:
-            with database.read() as tx:
-                due = database.outbox.due(tx, minutes(60), 10, topics=(ALERT_TOPIC,))
+            due = reading(database).outbox.due(minutes(60), 10, topics=(ALERT_TOPIC,))
             found = [message_of(item.payload) for item in due]
             return [(message.event, message.alert) for message in found]
 
         for _ in range(2):
-            database.write(lambda tx: database.alerts.open(tx, alert))
+            writing(database).alerts.open(alert)
         assert told() == [("raised", alert)]
-        database.write(lambda tx: database.alerts.reword(tx, replace(alert, detail="b")))
+        writing(database).alerts.reword(replace(alert, detail="b"))
         for _ in range(2):
-            database.write(lambda tx: database.alerts.close(tx, "frozen", FAMILY, "s", minutes(5)))
+            writing(database).alerts.close("frozen", FAMILY, "s", minutes(5))
         assert told() == [("raised", alert), ("cleared", replace(alert, detail="b", closed_at=minutes(5)))]
 
         def broken(tx: Any) -> None:
@@ -205,27 +195,26 @@ class TestAlerts:
                     **changes,
                 }
             )
-            return database.write(lambda tx: database.alerts.open(tx, alert))
+            return writing(database).alerts.open(alert)
 
         assert opened("al_1")
         assert not opened("al_2")
         assert opened("al_3", family=None)
         assert not opened("al_4", family=None)
-        assert database.write(lambda tx: database.alerts.close(tx, "rollout_unwatched", FAMILY, "", minutes(1))) == 1
-        assert database.write(lambda tx: database.alerts.close(tx, "rollout_unwatched", FAMILY, "", minutes(1))) == 0
+        assert writing(database).alerts.close("rollout_unwatched", FAMILY, "", minutes(1)) == 1
+        assert writing(database).alerts.close("rollout_unwatched", FAMILY, "", minutes(1)) == 0
         assert opened("al_5")
-        with database.read() as tx:
-            assert {alert.id for alert in database.alerts.all(tx, open_only=True)} == {"al_3", "al_5"}
-            assert {alert.id for alert in database.alerts.all(tx, open_only=False)} == {"al_1", "al_3", "al_5"}
+        assert {alert.id for alert in reading(database).alerts.all(open_only=True)} == {"al_3", "al_5"}
+        assert {alert.id for alert in reading(database).alerts.all(open_only=False)} == {"al_1", "al_3", "al_5"}
 
     def test_only_an_open_alert_is_reworded_and_only_when_it_says_something_else(self, database: Database) -> None:
         alert = Alert(
             id="al_1", kind="frozen", family=FAMILY, subject="a", level="info", opened_at=NOW, detail="before"
         )
-        database.write(lambda tx: database.alerts.open(tx, alert))
+        writing(database).alerts.open(alert)
 
         def reword(**changes: str) -> bool:
-            return database.write(lambda tx: database.alerts.reword(tx, replace(alert, **changes)))
+            return writing(database).alerts.reword(replace(alert, **changes))
 
         assert [reword(), reword(detail="now", subject="b"), reword(detail="now"), reword(detail="now")] == [
             False,
@@ -233,10 +222,9 @@ class TestAlerts:
             True,
             False,
         ]
-        database.write(lambda tx: database.alerts.close(tx, "frozen", FAMILY, "a", minutes(1)))
+        writing(database).alerts.close("frozen", FAMILY, "a", minutes(1))
         assert not reword(detail="later")
-        with database.read() as tx:
-            assert [a.detail for a in database.alerts.all(tx, open_only=False)] == ["now"]
+        assert [a.detail for a in reading(database).alerts.all(open_only=False)] == ["now"]
 
     def test_alerts_are_told_of_one_kind_family_or_subject(self, database: Database) -> None:
         for id, kind, family, subject in (
@@ -246,12 +234,11 @@ class TestAlerts:
             ("al_4", "frozen", FAMILY, FAMILY),
         ):
             alert = Alert(id=id, kind=kind, detail="…", level="info", opened_at=NOW, family=family, subject=subject)
-            database.write(lambda tx, alert=alert: database.alerts.open(tx, alert))
-        database.write(lambda tx: database.alerts.close(tx, "frozen", FAMILY, FAMILY, minutes(1)))
+            writing(database).alerts.open(alert)
+        writing(database).alerts.close("frozen", FAMILY, FAMILY, minutes(1))
 
         def ids(open_only: bool = True, **wanted: Any) -> list[str]:
-            with database.read() as tx:
-                return [a.id for a in database.alerts.all(tx, open_only=open_only, **wanted)]
+            return [a.id for a in reading(database).alerts.all(open_only=open_only, **wanted)]
 
         assert ids(kind="frozen") == ["al_3"]
         assert ids(most=2) == ["al_3", "al_2"]
@@ -264,9 +251,9 @@ class TestAlerts:
     def test_alerts_that_are_over_come_the_last_closed_first(self, database: Database) -> None:
         for id, family in (("al_1", FAMILY), ("al_2", "other"), ("al_3", None), ("al_4", FAMILY)):
             alert = Alert(id=id, kind=id, detail="…", level="info", opened_at=NOW, family=family, subject="")
-            database.write(lambda tx, alert=alert: database.alerts.open(tx, alert))
+            writing(database).alerts.open(alert)
         for n, (id, family) in enumerate((("al_2", "other"), ("al_1", FAMILY), ("al_3", None))):
-            database.write(lambda tx, n=n, id=id, family=family: database.alerts.close(tx, id, family, "", minutes(n)))
+            writing(database).alerts.close(id, family, "", minutes(n))
         with database.read() as tx:
             closed = database.alerts.closed
             assert [one.id for one in closed(tx, None, 0, 9)] == ["al_3", "al_1", "al_2"]
@@ -285,14 +272,13 @@ class TestApiKeys:
             limits={"requests_per_minute": 60, "usd_per_day": 1.5},
             now=NOW,
         )
-        database.write(lambda tx: database.api_keys.add(tx, "app", access, "hash", NOW))
+        writing(database).api_keys.add("app", access, "hash", NOW)
         for at in (minutes(1), minutes(2)):
-            database.write(lambda tx, at=at: database.api_keys.revoke(tx, "app", at))
-        database.write(lambda tx: database.api_keys.replace_secret(tx, "app", "new", "hash", minutes(9)))
-        with database.read() as tx:
-            (key,) = database.api_keys.all(tx)
-            assert database.api_keys.get(tx, "app") == key
-            assert database.api_keys.get(tx, "nobody") is None
+            writing(database).api_keys.revoke("app", at)
+        writing(database).api_keys.replace_secret("app", "new", "hash", minutes(9))
+        (key,) = reading(database).api_keys.all()
+        assert reading(database).api_keys.get("app") == key
+        assert reading(database).api_keys.get("nobody") is None
         assert key == KeyRecord(
             name="app",
             access=access,
@@ -308,11 +294,10 @@ class TestCallers:
     def test_requests_add_up_by_caller_and_who_stayed_away_for_a_day_is_forgotten(self, database: Database) -> None:
         def add(at: datetime, **counts: int) -> None:
             seen: dict[Any, int] = {("keyless", name): n for name, n in counts.items()}
-            database.write(lambda tx: database.api_keys.add_callers(tx, seen, at))
+            writing(database).api_keys.add_callers(seen, at)
 
         def shown(since: datetime) -> list[tuple[str, int, datetime]]:
-            with database.read() as tx:
-                return [(one.name, one.n_requests, one.last_at) for one in database.api_keys.callers(tx, since)]
+            return [(one.name, one.n_requests, one.last_at) for one in reading(database).api_keys.callers(since)]
 
         add(NOW, shop=3, board=1)
         add(minutes(60), shop=2)
@@ -323,12 +308,11 @@ class TestCallers:
 
     def test_of_very_many_callers_those_that_were_seen_least_give_way(self, database: Database) -> None:
         seen: dict[Any, int] = {("refused", "board"): 1, ("keyless", "shop"): 3, ("keyless", "board"): 2}
-        database.write(lambda tx: database.api_keys.add_callers(tx, seen, NOW))
+        writing(database).api_keys.add_callers(seen, NOW)
         for i in range(1, 4):
             strangers: dict[Any, int] = {("keyless", f"stranger {i}-{j}"): 1 for j in range(100)}
-            database.write(lambda tx, n=strangers, i=i: database.api_keys.add_callers(tx, n, minutes(i)))
-        with database.read() as tx:
-            callers = database.api_keys.callers(tx, NOW)
+            writing(database).api_keys.add_callers(strangers, minutes(i))
+        callers = reading(database).api_keys.callers(NOW)
         assert {one.name for one in callers if not one.name.startswith("stranger")} == {"shop", "board"}
         assert len(callers) == MOST_CALLERS + 1
         assert ("keyless", "stranger 3-0") in {(one.kind, one.name) for one in callers}
@@ -337,10 +321,8 @@ class TestCallers:
 class TestAudit:
     def test_pages_go_from_new_to_old(self, database: Database) -> None:
         for i in range(5):
-            database.write(
-                lambda tx, i=i: database.audit.add(
-                    tx, at=NOW, actor="anna", action=f"act {i}", family=None, subject="", detail={"i": i}
-                )
+            writing(database).audit.add(
+                at=NOW, actor="anna", action=f"act {i}", family=None, subject="", detail={"i": i}
             )
         with database.read() as tx:
             first, cursor = database.audit.page(tx, None, 3)
@@ -352,13 +334,8 @@ class TestAudit:
 
     def test_what_was_done_to_one_thing_is_told_in_order(self, database: Database) -> None:
         for action, subject in (("one", "ro_1"), ("other", "ro_2"), ("two", "ro_1")):
-            database.write(
-                lambda tx, a=action, s=subject: database.audit.add(
-                    tx, at=NOW, actor="anna", action=a, family=None, subject=s, detail={}
-                )
-            )
-        with database.read() as tx:
-            assert [row["action"] for row in database.audit.of_subject(tx, "ro_1")] == ["one", "two"]
+            writing(database).audit.add(at=NOW, actor="anna", action=action, family=None, subject=subject, detail={})
+        assert [row["action"] for row in reading(database).audit.of_subject("ro_1")] == ["one", "two"]
 
 
 class TestLateFeedback:
@@ -404,7 +381,7 @@ class TestExposures:
     def test_counts_of_one_window_add_up(self, database: Database) -> None:
         other_client, outside = (*self.ROW[:5], "app", 1), (FAMILY, "v_a", None, None, NOW, "api", 7)
         for rows in ([self.ROW, self.ROW], [self.ROW, other_client, outside]):
-            database.write(lambda tx, rows=rows: database.exposures.add(tx, rows))
+            writing(database).exposures.add(rows)
         with database.read() as tx:
             inside = ArmExposures(variant="v_a", rollout="ro_1", stage=0.1, n_exposed=10)
             assert database.exposures.totals(tx, FAMILY, "ro_1") == [inside]
@@ -413,11 +390,10 @@ class TestExposures:
 
     def test_a_client_that_repeats_a_window_is_counted_once_at_its_largest(self, database: Database) -> None:
         def put(n: int) -> list[bool]:
-            return database.write(lambda tx: database.exposures.put(tx, [(*self.ROW[:6], n)], "app"))
+            return writing(database).exposures.put([(*self.ROW[:6], n)], "app")
 
         assert [put(3), put(3), put(2), put(5)] == [[True], [False], [False], [True]]
-        with database.read() as tx:
-            assert database.exposures.totals(tx, FAMILY, "ro_1")[0].n_exposed == 5
+        assert reading(database).exposures.totals(FAMILY, "ro_1")[0].n_exposed == 5
 
 
 class TestPerformance:
@@ -433,9 +409,8 @@ class TestPerformance:
         ]
         keep_events(database, [*timed, untimed, next_day, *outcomes])
         for _ in range(2):
-            with database.read() as tx:
-                sums = database.performance.day_sums(tx, "2026-11-20")
-            database.write(lambda tx, sums=sums: database.performance.put_day(tx, "2026-11-20", sums))
+            sums = reading(database).performance.day_sums("2026-11-20")
+            writing(database).performance.put_day("2026-11-20", sums)
         assert daily_performance(database) == [
             {
                 **{
@@ -479,6 +454,5 @@ class TestPerformance:
         checks = [check_of("errors", "met"), replace(check_of("latency", "undecided"), found=0.2, evidence=evidence)]
         batch = batch_of(family=FAMILY, suite="s1", checks=checks, created_at=NOW)
         for _ in range(2):
-            database.write(lambda tx: database.performance.add_batch(tx, batch))
-        with database.read() as tx:
-            assert database.performance.batches(tx, FAMILY) == [batch]
+            writing(database).performance.add_batch(batch)
+        assert reading(database).performance.batches(FAMILY) == [batch]

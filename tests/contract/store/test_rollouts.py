@@ -12,7 +12,7 @@ from optimizer.core.base.errors import Conflict, NotFound, StaleVersion
 from optimizer.core.serving.assignment import Override
 from optimizer.core.serving.rollout import Champion, Decision
 from optimizer.ports import EvidenceRow
-from tests.stores import FAMILY, NOW, minutes, rollout
+from tests.stores import FAMILY, NOW, minutes, reading, rollout, writing
 
 DECISION = Decision(
     rollout="ro_1",
@@ -32,19 +32,18 @@ class TestRollouts:
     def test_a_rollout_comes_back_as_it_was_written(self, database: Database) -> None:
         history = ({"share": 0.1, "from": NOW.isoformat(), "to": None},)
         written = rollout(stage_history=history, lease_expires_at=NOW, outcome=None, forced=True, study="st_1")
-        database.write(lambda tx: database.rollouts.add(tx, written))
-        with database.read() as tx:
-            assert database.rollouts.get(tx, "ro_1") == written
-            assert database.rollouts.active(tx, FAMILY) == written
-            assert database.rollouts.get(tx, "ro_9") is None
+        writing(database).rollouts.add(written)
+        assert reading(database).rollouts.get("ro_1") == written
+        assert reading(database).rollouts.active(FAMILY) == written
+        assert reading(database).rollouts.get("ro_9") is None
 
     def test_a_family_has_one_active_rollout(self, database: Database) -> None:
-        database.write(lambda tx: database.rollouts.add(tx, rollout("ro_1")))
+        writing(database).rollouts.add(rollout("ro_1"))
         with pytest.raises(Conflict, match="ro_1"):
-            database.write(lambda tx: database.rollouts.add(tx, rollout("ro_2")))
-        database.write(lambda tx: database.rollouts.save(tx, rollout("ro_1", status="failed", version=2), None))
+            writing(database).rollouts.add(rollout("ro_2"))
+        writing(database).rollouts.save(rollout("ro_1", status="failed", version=2), None)
         later = rollout("ro_2", created_at=minutes(1))
-        database.write(lambda tx: database.rollouts.add(tx, later))
+        writing(database).rollouts.add(later)
         with database.read() as tx:
             assert database.rollouts.active(tx, FAMILY) == later
             assert database.rollouts.latest(tx, FAMILY) == later
@@ -64,8 +63,8 @@ class TestRollouts:
         ]
         looked = EvidenceRow(n_blocks=3, state="{}", updated_at=NOW)
         for one in rollouts:
-            database.write(lambda tx, one=one: database.rollouts.add(tx, one))
-            database.write(lambda tx, one=one: database.blocks.put_state(tx, one.id, looked))
+            writing(database).rollouts.add(one)
+            writing(database).blocks.put_state(one.id, looked)
         with database.read() as tx:
             latest = {family: database.rollouts.latest(tx, family) for family in (FAMILY, "other")}
             assert database.rollouts.all_latest(tx) == latest
@@ -73,29 +72,26 @@ class TestRollouts:
             assert database.blocks.states_of_active(tx) == {"ro_4": looked}
 
     def test_a_change_made_for_an_older_version_is_refused_with_its_decision(self, database: Database) -> None:
-        database.write(lambda tx: database.rollouts.add(tx, rollout()))
-        database.write(lambda tx: database.rollouts.save(tx, rollout(version=2, held=True), DECISION))
+        writing(database).rollouts.add(rollout())
+        writing(database).rollouts.save(rollout(version=2, held=True), DECISION)
         with pytest.raises(StaleVersion, match="version 2"):
-            database.write(lambda tx: database.rollouts.save(tx, rollout(version=2), replace(DECISION, seq=2)))
+            writing(database).rollouts.save(rollout(version=2), replace(DECISION, seq=2))
         with pytest.raises(NotFound):
-            database.write(lambda tx: database.rollouts.save(tx, rollout("ro_9", version=2), None))
-        with database.read() as tx:
-            assert database.rollouts.get(tx, "ro_1") == rollout(version=2, held=True)
-            assert database.rollouts.decisions(tx, "ro_1") == [DECISION]
+            writing(database).rollouts.save(rollout("ro_9", version=2), None)
+        assert reading(database).rollouts.get("ro_1") == rollout(version=2, held=True)
+        assert reading(database).rollouts.decisions("ro_1") == [DECISION]
 
     def test_two_decisions_cannot_have_one_number(self, database: Database) -> None:
-        database.write(lambda tx: database.rollouts.add(tx, rollout()))
-        database.write(lambda tx: database.rollouts.save(tx, rollout(version=2), DECISION))
+        writing(database).rollouts.add(rollout())
+        writing(database).rollouts.save(rollout(version=2), DECISION)
         with pytest.raises(Exception, match="UNIQUE"):
-            database.write(lambda tx: database.rollouts.save(tx, rollout(version=3), DECISION))
-        with database.read() as tx:
-            assert database.rollouts.get(tx, "ro_1") == rollout(version=2)
+            writing(database).rollouts.save(rollout(version=3), DECISION)
+        assert reading(database).rollouts.get("ro_1") == rollout(version=2)
 
     def test_a_lease_is_renewed_without_a_new_version(self, database: Database) -> None:
-        database.write(lambda tx: database.rollouts.add(tx, rollout()))
-        database.write(lambda tx: database.rollouts.renew_lease(tx, "ro_1", minutes(1)))
-        with database.read() as tx:
-            assert database.rollouts.get(tx, "ro_1") == rollout(lease_expires_at=minutes(1))
+        writing(database).rollouts.add(rollout())
+        writing(database).rollouts.renew_lease("ro_1", minutes(1))
+        assert reading(database).rollouts.get("ro_1") == rollout(lease_expires_at=minutes(1))
 
 
 class TestChampions:
@@ -106,7 +102,7 @@ class TestChampions:
         )
         other = Champion(family="triage", seq=1, variant="v_c", since=NOW, why="first", by="anna")
         for champion in (first, other, second):
-            database.write(lambda tx, champion=champion: database.champions.put(tx, champion))
+            writing(database).champions.put(champion)
         with database.read() as tx:
             assert database.champions.current(tx, FAMILY) == second
             assert database.champions.history(tx, FAMILY) == [replace(first, until=minutes(5)), second]
@@ -119,35 +115,32 @@ class TestOverrides:
         until = NOW + timedelta(hours=1)
         for variant in ("v_a", "v_b"):
             override = Override(variant, until, f"hash of u1 for {variant}")
-            database.write(lambda tx, o=override: database.overrides.put(tx, FAMILY, "u1", o, "anna", NOW))
-        with database.read() as tx:
-            assert database.overrides.active(tx, NOW) == [(FAMILY, "u1", override)]
-            assert database.overrides.active(tx, until) == []
+            writing(database).overrides.put(FAMILY, "u1", override, "anna", NOW)
+        assert reading(database).overrides.active(NOW) == [(FAMILY, "u1", override)]
+        assert reading(database).overrides.active(until) == []
 
 
 class TestServingVersion:
     def test_it_rises_with_every_change_and_not_with_a_tick(self, database: Database) -> None:
         def read() -> object:
-            with database.read() as tx:
-                return database.serving_version.read(tx)
+            return reading(database).serving_version.read()
 
         assert read() == (0, None)
-        database.write(lambda tx: database.serving_version.ticked(tx, NOW))
+        writing(database).serving_version.ticked(NOW)
         assert read() == (0, NOW)
         for _ in range(2):
             database.write(database.serving_version.bump)
-        database.write(lambda tx: database.serving_version.ticked(tx, minutes(1)))
+        writing(database).serving_version.ticked(minutes(1))
         assert read() == (2, minutes(1))
 
     def test_its_mark_stays_until_anything_at_all_is_committed_by_any_process(self, database: Database) -> None:
         def mark() -> object:
-            with database.read() as tx:
-                return database.serving_version.mark(tx)
+            return reading(database).serving_version.mark()
 
         other, marks = Database(database.url), [mark()]
         assert mark() == marks[0]
         for writer, scope in ((database, FAMILY), (other, "")):
-            writer.write(lambda tx, of=writer, scope=scope: of.freezes.put(tx, scope, "launch", "anna", NOW))
+            writing(writer).freezes.put(scope, "launch", "anna", NOW)
             assert mark() not in marks
             marks.append(mark())
             assert mark() == marks[-1]

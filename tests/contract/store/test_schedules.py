@@ -21,7 +21,7 @@ from optimizer.jobs.scheduling.set_schedule import (
     put_schedule,
     read_family_schedule,
 )
-from tests.stores import FAMILY, NOW, minutes
+from tests.stores import FAMILY, NOW, minutes, reading, writing
 from tests.worlds.contexts import context_of
 from tests.worlds.triggered_world import NIGHTLY, TriggeredWorld, at_two
 
@@ -36,15 +36,13 @@ def test_what_was_set_comes_back_as_it_was_written_until_it_is_removed(database:
         family="triage", cron=None, from_file=True, strategy=None, aim=None, reason="busy", by="bob", since=minutes(1)
     )
     for one in (replace(WEEKLY, cron="0 4 * * *"), of_file, WEEKLY):
-        database.write(lambda tx, one=one: database.schedules.put(tx, one))  # type: ignore[misc]
-    with database.read() as tx:
-        assert database.schedules.all(tx) == {FAMILY: WEEKLY, "triage": of_file}
-        assert database.schedules.get(tx, FAMILY) == WEEKLY
-        assert database.schedules.get(tx, "nobody") is None
-    assert database.write(lambda tx: database.schedules.remove(tx, FAMILY)) is True
-    assert database.write(lambda tx: database.schedules.remove(tx, FAMILY)) is False
-    with database.read() as tx:
-        assert database.schedules.all(tx) == {"triage": of_file}
+        writing(database).schedules.put(one)
+    assert reading(database).schedules.all() == {FAMILY: WEEKLY, "triage": of_file}
+    assert reading(database).schedules.get(FAMILY) == WEEKLY
+    assert reading(database).schedules.get("nobody") is None
+    assert writing(database).schedules.remove(FAMILY) is True
+    assert writing(database).schedules.remove(FAMILY) is False
+    assert reading(database).schedules.all() == {"triage": of_file}
 
 
 @pytest.fixture
@@ -174,8 +172,7 @@ def test_every_change_is_in_the_audit(nightly: TriggeredWorld) -> None:
     put(nightly, cron=EVERY_HOUR)
     put(nightly, cron=EVERY_HOUR)
     back(nightly)
-    with nightly.store.read() as tx:
-        every = nightly.store.audit.page(tx, None, 100)[0]
+    every = reading(nightly.store).audit.page(None, 100)[0]
     entries = [e for e in every if str(e["action"]).startswith("schedule.") and e["actor"] == "anna"]
     assert sorted(e["action"] for e in entries) == ["schedule.set", "schedule.unset"]
     (first,) = [e for e in entries if e["action"] == "schedule.set"]

@@ -12,7 +12,7 @@ from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.search.study import Trial, ranked
 from optimizer.ports import TierAnswers
-from tests.stores import NOW, minutes, study
+from tests.stores import NOW, minutes, reading, study, writing
 
 
 def test_a_study_comes_back_as_it_was_written(database: Database) -> None:
@@ -23,43 +23,41 @@ def test_a_study_comes_back_as_it_was_written(database: Database) -> None:
         spend=Spend(usd=0.5, n_calls=2),
     )
     written = replace(written, findings={"confidence": [{"tier": "cheap", "is_used": False}]})
-    database.write(lambda tx: database.studies.add(tx, written))
-    with database.read() as tx:
-        assert database.studies.get(tx, "st_1") == written
-        assert database.studies.get(tx, "st_2") is None
+    writing(database).studies.add(written)
+    assert reading(database).studies.get("st_1") == written
+    assert reading(database).studies.get("st_2") is None
 
 
 @pytest.mark.parametrize("status", ["queued", "running", "confirming"])
 def test_a_family_has_one_study_at_a_time(database: Database, status: str) -> None:
-    database.write(lambda tx: database.studies.add(tx, study("st_1", status=status)))
+    writing(database).studies.add(study("st_1", status=status))
     with pytest.raises(Conflict, match="st_1"):
-        database.write(lambda tx: database.studies.add(tx, study("st_2")))
-    database.write(lambda tx: database.studies.add(tx, study("st_3", family="triage")))
-    database.write(lambda tx: database.studies.update(tx, "st_1", status="finished"))
-    database.write(lambda tx: database.studies.add(tx, study("st_2")))
+        writing(database).studies.add(study("st_2"))
+    writing(database).studies.add(study("st_3", family="triage"))
+    writing(database).studies.update("st_1", status="finished")
+    writing(database).studies.add(study("st_2"))
 
 
 def test_changes_change_nothing_else(database: Database) -> None:
-    database.write(lambda tx: database.studies.add(tx, study()))
+    writing(database).studies.add(study())
     changes = {"status": "running", "spend": Spend(usd=2.0), "started_at": NOW, "winner": "v_bbbbbbbbbbbb"}
-    changed = database.write(lambda tx: database.studies.update(tx, "st_1", **changes))
+    changed = writing(database).studies.update("st_1", **changes)
     assert changed == replace(study(), **changes)
-    with database.read() as tx:
-        assert database.studies.get(tx, "st_1") == changed
+    assert reading(database).studies.get("st_1") == changed
 
 
 def test_unknown_studies_and_fields_are_refused(database: Database) -> None:
-    database.write(lambda tx: database.studies.add(tx, study()))
+    writing(database).studies.add(study())
     with pytest.raises(NotFound):
-        database.write(lambda tx: database.studies.update(tx, "st_9", status="running"))
+        writing(database).studies.update("st_9", status="running")
     with pytest.raises(ValueError, match="colour"):
-        database.write(lambda tx: database.studies.update(tx, "st_1", status="running", colour="red"))
+        writing(database).studies.update("st_1", status="running", colour="red")
 
 
 def test_pages_go_from_new_to_old_and_hold_every_study_once(database: Database) -> None:
     written = [study(f"st_{i}", family=f"family{i}", created_at=minutes(i // 2)) for i in range(5)]
     for one in written:
-        database.write(lambda tx, one=one: database.studies.add(tx, one))
+        writing(database).studies.add(one)
     seen, cursor = [], None
     with database.read() as tx:
         for _ in range(3):
@@ -74,9 +72,8 @@ def test_pages_go_from_new_to_old_and_hold_every_study_once(database: Database) 
 def test_unfinished_studies_come_oldest_first_and_ended_ones_not_at_all(database: Database) -> None:
     for number, status in enumerate(("running", "finished", "confirming", "cancelled", "failed", "queued")):
         one = study(f"st_{number}", family=f"family{number}", status=status, created_at=minutes(-number))
-        database.write(lambda tx, one=one: database.studies.add(tx, one))
-    with database.read() as tx:
-        assert [one.id for one in database.studies.unfinished(tx)] == ["st_5", "st_2", "st_0"]
+        writing(database).studies.add(one)
+    assert [one.id for one in reading(database).studies.unfinished()] == ["st_5", "st_2", "st_0"]
 
 
 def test_a_trial_is_replaced_by_its_number(database: Database) -> None:
@@ -85,9 +82,8 @@ def test_a_trial_is_replaced_by_its_number(database: Database) -> None:
     )
     done = replace(trial, status="complete", score=0.5, n=10)
     for one in (trial, replace(trial, number=0), done):
-        database.write(lambda tx, one=one: database.studies.put_trial(tx, one))
-    with database.read() as tx:
-        assert database.studies.trials(tx, "st_1") == [replace(trial, number=0), done]
+        writing(database).studies.put_trial(one)
+    assert reading(database).studies.trials("st_1") == [replace(trial, number=0), done]
 
 
 def test_trials_are_read_in_parts_and_ranked_as_the_core_ranks_them(database: Database) -> None:
@@ -130,11 +126,10 @@ def test_results_are_kept_by_purpose_and_variant_and_replaced_by_example(databas
         ("search", "v_b", first),
         ("confirmation", "v_a", first),
     ):
-        database.write(lambda tx, p=purpose, v=variant, r=results: database.studies.put_results(tx, "st_1", p, v, r))
-    with database.read() as tx:
-        assert database.studies.results(tx, "st_1", "search") == {"v_a": [again[0], first[1]], "v_b": first}
-        assert database.studies.results(tx, "st_1", "confirmation", "v_a") == {"v_a": first}
-        assert database.studies.results(tx, "st_2", "search") == {}
+        writing(database).studies.put_results("st_1", purpose, variant, results)
+    assert reading(database).studies.results("st_1", "search") == {"v_a": [again[0], first[1]], "v_b": first}
+    assert reading(database).studies.results("st_1", "confirmation", "v_a") == {"v_a": first}
+    assert reading(database).studies.results("st_2", "search") == {}
 
 
 def test_answers_of_tiers_are_kept_once_per_study(database: Database) -> None:
@@ -146,9 +141,8 @@ def test_answers_of_tiers_are_kept_once_per_study(database: Database) -> None:
         tiers=("large",), rows=[{"tiers": {"large": {"score": 0.0, "cost_usd": 0.5, "confidence": 0.25}}}]
     )
     for answers in (other, first):
-        database.write(lambda tx, answers=answers: database.studies.put_tier_answers(tx, "st_1", answers))
-    database.write(lambda tx: database.studies.put_tier_answers(tx, "st_2", other))
-    with database.read() as tx:
-        assert database.studies.tier_answers(tx, "st_1") == first
-        assert database.studies.tier_answers(tx, "st_2") == other
-        assert database.studies.tier_answers(tx, "st_3") is None
+        writing(database).studies.put_tier_answers("st_1", answers)
+    writing(database).studies.put_tier_answers("st_2", other)
+    assert reading(database).studies.tier_answers("st_1") == first
+    assert reading(database).studies.tier_answers("st_2") == other
+    assert reading(database).studies.tier_answers("st_3") is None

@@ -20,7 +20,7 @@ from optimizer.adapters.store.repositories import rollouts
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.ports import UnitCount
 from tests.clock import Clock
-from tests.stores import NOW, new_database
+from tests.stores import NOW, new_database, reading, writing
 
 ONCE = UnitCount(n_values=1, last_minute=7)
 COUNTED = UnitCount(cohort_start=NOW, n_values=2, last_minute=9)
@@ -28,12 +28,11 @@ Changes = Mapping[tuple[int, str], UnitCount]
 
 
 def put(database: Database, n_blocks: int, counts: Changes, rollout: str = "ro_1") -> None:
-    database.write(lambda tx: database.unit_counts.put(tx, rollout, n_blocks, counts))
+    writing(database).unit_counts.put(rollout, n_blocks, counts)
 
 
 def counts_of(database: Database, *units: str, stage: int = 0, rollout: str = "ro_1") -> dict[str, UnitCount]:
-    with database.read() as tx:
-        return database.unit_counts.get(tx, rollout, stage, units)
+    return reading(database).unit_counts.get(rollout, stage, units)
 
 
 def test_the_last_look_that_counted_a_unit_holds_and_stages_and_rollouts_are_apart(database: Database) -> None:
@@ -42,8 +41,7 @@ def test_the_last_look_that_counted_a_unit_holds_and_stages_and_rollouts_are_apa
     assert counts_of(database, "a", "b", "unknown") == {"a": COUNTED, "b": ONCE}
     assert counts_of(database, "a", "b", stage=1) == {"a": COUNTED}
     assert counts_of(database, "a", rollout="ro_2") == {}
-    with database.read() as tx:
-        assert database.unit_counts.sums(tx, "ro_1") == (2, 5)
+    assert reading(database).unit_counts.sums("ro_1") == (2, 5)
 
 
 def test_what_was_not_committed_was_not_counted(database: Database) -> None:
@@ -135,8 +133,7 @@ def test_the_sums_are_those_of_the_rows_whatever_the_memory_holds(database: Data
     put(database, 2, {(0, "a"): COUNTED})
     counts_of(database, "a")
     database.write(lambda tx: tx.execute(text("UPDATE rollout_units SET counts = '{}' WHERE n_blocks = 1")))
-    with database.read() as tx:
-        assert database.unit_counts.sums(tx, "ro_1") == (1, 2)
+    assert reading(database).unit_counts.sums("ro_1") == (1, 2)
 
 
 counts = st.builds(

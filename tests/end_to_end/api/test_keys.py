@@ -11,6 +11,7 @@ from starlette.testclient import TestClient
 from api import lifecycle
 from api.feedback import create_feedback
 from api.http.forwarding import SERVING_VERSION
+from tests.stores import writing
 from tests.worlds.api_world import World, make_home, serving
 
 
@@ -52,7 +53,7 @@ def test_another_process_of_the_server_knows_a_key_as_soon_as_the_one_that_made_
 def test_revoking_the_last_key_does_not_open_the_server(world: World) -> None:
     world.add_key("only", "read", secret="s3cret")
     store = world.shared.store
-    store.write(lambda tx: store.api_keys.revoke(tx, "only", datetime.now(UTC)))
+    writing(store).api_keys.revoke("only", datetime.now(UTC))
     world.shared.serving.refresh()
     assert world.get("/v1/families").status_code == 401
     assert world.get("/v1/families", headers={"X-API-Key": "s3cret"}).status_code == 401

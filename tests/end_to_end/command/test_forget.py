@@ -35,6 +35,7 @@ from optimizer.runtime.personal_home import (
 )
 from tests.command_line import Ran, detent
 from tests.stand_ins.mlflow_store import NewMlflow
+from tests.stores import reading, writing
 from tests.worlds.api_world import make_home, serving
 from tests.worlds.forgotten_world import (
     ANSWERED,
@@ -158,8 +159,7 @@ def test_without_the_unit_again_nothing_is_queued(settings: Settings, store: Dat
         refused = in_home(settings, *FORGET, *more)
         assert refused.code == 3
         assert "--confirm UNIT" in refused.err
-    with store.read() as tx:
-        assert store.runs.unfinished(tx) == []
+    assert reading(store).runs.unfinished() == []
 
 
 def test_a_family_file_that_quotes_the_person_is_named_and_nothing_is_changed(
@@ -203,8 +203,7 @@ def test_a_rollback_passes_by_a_champion_that_was_forgotten(
     store.write(lambda tx: serve(tx, store, at, planted["clean"], after=""))
     assert in_home(settings, *FORGET, "--confirm", UNIT).code == 0
     assert in_home(settings, "champion", "rollback", F, "--reason", "try").code == 0
-    with store.read() as tx:
-        current = store.champions.current(tx, F)
+    current = reading(store).champions.current(F)
     assert current is not None
     assert current.variant == planted["first"]
 
@@ -487,9 +486,9 @@ def test_it_waits_for_a_study_that_holds_examples_in_memory(settings: Settings) 
     with serving(settings) as world:
         store = world.shared.store
         running = study(family=F, status="running")
-        store.write(lambda tx: store.studies.add(tx, running))
+        writing(store).studies.add(running)
         id = world.client.delete("/v1/units/u", params={"confirm": "u"}).json()["id"]
         home = forgetting_home(settings, store, world.shared.clock, world.shared.families)
         assert carry_out_forgetting(id, home).status == "queued"
-        store.write(lambda tx: store.studies.update(tx, running.id, status="cancelled"))
+        writing(store).studies.update(running.id, status="cancelled")
         assert carry_out_forgetting(id, home).status == "finished"

@@ -21,6 +21,7 @@ from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.jobs.upkeep.forget_person import carry_out_forgetting, queue_forgetting
 from optimizer.runtime import wiring
 from optimizer.runtime.personal_home import forgetting_home
+from tests.stores import reading
 from tests.worlds.api_world import make_home
 from tests.worlds.forgotten_world import (
     OTHER,
@@ -124,8 +125,7 @@ def test_whatever_an_id_looks_like_nothing_that_was_made_of_its_row_stays(
     run = forget(settings, store, intake)
     assert run.status == "finished", run.error
     rows = rows_of(store)
-    with store.read() as tx:
-        assert champion.current_of(store.champions.history(tx, F)).variant == first
+    assert champion.current_of(reading(store).champions.history(F)).variant == first
     assert sorted(row["id"] for row in rows["variants"]) == sorted([first, kept, elsewhere])
     left = {
         name: hits

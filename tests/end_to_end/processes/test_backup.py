@@ -27,7 +27,7 @@ from optimizer.runtime.back_up_home import MANIFEST, MLFLOW, STORE, back_up_home
 from optimizer.runtime.personal_home import BESIDE_BACKUPS
 from tests.command_line import Ran, detent
 from tests.recordings.home import unpacked
-from tests.stores import NOW, arm, interaction, keep_events
+from tests.stores import NOW, arm, interaction, keep_events, reading
 from tests.worlds.api_world import FAMILY, World, make_home, serving
 
 REPORTED = ("interactions", "feedback_events")
@@ -99,8 +99,7 @@ def test_a_home_made_of_a_backup_serves_the_same_with_its_rollouts_held(world: W
     assert in_home(new, "rollout", "verify", rollout).code == 0
     settings = load_settings(home=new)
     store = wiring.open_store(settings)
-    with store.read() as tx:
-        (log, n_events) = store.rollouts.get(tx, rollout), len(rows(store, "interactions"))
+    (log, n_events) = reading(store).rollouts.get(rollout), len(rows(store, "interactions"))
     assert log.held
     assert n_before <= n_events <= n_acknowledged
     assert rows(store, "api_keys") == rows(world.shared.store, "api_keys")

@@ -34,7 +34,7 @@ from tests.clock import until
 from tests.command_line import detent
 from tests.end_to_end.processes.test_serve_without_terminal import NO_MODEL, pid_of
 from tests.stand_ins.running_server import Server, make_home as make_project, started
-from tests.stores import new_database
+from tests.stores import new_database, reading
 from tests.worlds.api_world import make_home, serving
 
 EVENT = {"family": "triage", "unit": "u", "success": True}
@@ -165,8 +165,7 @@ def test_the_worker_finds_a_damaged_page_that_no_process_needs_and_tells_of_it_u
     monkeypatch.setattr(database, "MOST_CHECK_PAUSE_S", 0.2)
 
     def is_told() -> bool:
-        with running._store.read() as tx:
-            return bool(running._store.alerts.all(tx, open_only=True, kind=check_store.ALERT))
+        return bool(reading(running._store).alerts.all(open_only=True, kind=check_store.ALERT))
 
     with running_worker(settings) as running:
         until(lambda: list(settings.run_dir().glob("store-fault-*")), "the other processes are told")
@@ -280,8 +279,7 @@ def test_a_log_is_missed_where_a_process_has_it_open_and_not_where_it_went_with_
 
 def read_and_stay(tell: Callable[[str], object], settings: Settings) -> None:
     store = wiring.open_store(settings)
-    with store.read() as tx:
-        assert store.api_keys.all(tx) == []
+    assert reading(store).api_keys.all() == []
     tell("open")
     threading.Event().wait()
 
@@ -378,13 +376,11 @@ def test_the_only_key_is_taken_back_while_another_process_reads_keys_for_the_fir
 
         def read_between(tx: Any, name: str) -> None:
             remove(tx, name)
-            with another.read() as before_the_commit:
-                assert another.api_keys.all(before_the_commit)
+            assert reading(another).api_keys.all()
 
         world.shared.store.api_keys.remove = read_between  # type: ignore[method-assign]
         remove_only_key("app", actor="ann", store=world.shared.store, clock=world.shared.clock, is_reachable=False)
-        with another.read() as tx:
-            assert another.api_keys.all(tx) == []
+        assert reading(another).api_keys.all() == []
         another.close()
         until(lambda: world.get("/v1/families").status_code == 200, "no key is needed")
 
@@ -399,8 +395,7 @@ def test_the_worker_ticks_without_the_file_of_workflows_and_has_studies_once_tha
     monkeypatch.setattr(worker, "tick", lambda *about: ticks.append(about) or tick(*about))
 
     def failing() -> list[str]:
-        with running._store.read() as tx:
-            return [alert.subject for alert in running._store.alerts.all(tx, open_only=True, kind=worker.FAILED)]
+        return [alert.subject for alert in reading(running._store).alerts.all(open_only=True, kind=worker.FAILED)]
 
     with running_worker(settings.model_copy(update={"tick_seconds": 0.2})) as running:
         until(lambda: failing() == ["studies"], "an alert")

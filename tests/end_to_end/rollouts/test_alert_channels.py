@@ -26,7 +26,7 @@ from optimizer.runtime import wiring
 from tests.clock import PROCESSES_S, Clock, until
 from tests.forked import Forked
 from tests.stand_ins.alert_server import SECRET, WebhookServer, webhook_server
-from tests.stores import NOW, migrate_store
+from tests.stores import NOW, migrate_store, reading, writing
 
 
 @pytest.fixture(autouse=True)
@@ -57,11 +57,11 @@ def alert(subject: str = "s", **changes: Any) -> Alert:
 
 def raised(store: Database, *alerts: Alert) -> None:
     for one in alerts:
-        store.write(lambda tx, one=one: store.alerts.open(tx, one))
+        writing(store).alerts.open(one)
 
 
 def cleared(store: Database, subject: str = "s") -> None:
-    store.write(lambda tx: store.alerts.close(tx, "pipeline_out_of_range", None, subject, NOW + timedelta(minutes=7)))
+    writing(store).alerts.close("pipeline_out_of_range", None, subject, NOW + timedelta(minutes=7))
 
 
 def waiting(store: Database) -> dict[str, int]:
@@ -74,7 +74,7 @@ def test_one_message_for_a_raise_and_one_for_its_clear_whatever_happens_in_betwe
 ) -> None:
     clock, channels = Clock(NOW), [webhooks.slack(server.url, "Detent")]
     raised(store, alert(), alert(id="al_again"))  # it is open already
-    store.write(lambda tx: store.alerts.reword(tx, alert(detail="worse by now")))
+    writing(store).alerts.reword(alert(detail="worse by now"))
     for _ in range(3):
         send_alerts(store, channels, clock)
     assert server.texts == ["Raised (warning): pipeline_out_of_range"]
@@ -212,8 +212,7 @@ def test_no_error_or_log_line_holds_the_address(
     raised(store, alert())
     with structlog.testing.capture_logs() as lines:
         send_alerts(store, [webhooks.slack(address, "Detent")], Clock(NOW))
-    with store.read() as tx:
-        item = store.outbox.oldest(tx, "alert slack")
+    item = reading(store).outbox.oldest("alert slack")
     assert item is not None
     assert reason in str(item.last_error)
     assert SECRET not in json.dumps([lines, item.last_error], default=str)
@@ -251,12 +250,12 @@ def test_the_worker_sends_what_was_raised_while_it_was_away_and_doctor_says_how_
         migrate_store(settings)
         store = wiring.open_store(settings)
         stack.callback(store.close)
-        store.write(lambda tx: store.alerts.open(tx, alert()))
+        writing(store).alerts.open(alert())
         worker = Forked(["detent", "worker"], env=os.environ)
         stack.callback(worker.wait, 30)
         stack.callback(worker.terminate)
         until(lambda: len(server.received) >= 1, patience_s=PROCESSES_S)  # a worker may find it over at once
-        store.write(lambda tx: store.alerts.close(tx, "pipeline_out_of_range", None, "s", NOW + timedelta(minutes=7)))
+        writing(store).alerts.close("pipeline_out_of_range", None, "s", NOW + timedelta(minutes=7))
         until(lambda: len(server.received) == 2, patience_s=PROCESSES_S)
         assert server.texts == ["Raised (warning): pipeline_out_of_range", "Cleared: pipeline_out_of_range"]
         n_before = server.n_requests

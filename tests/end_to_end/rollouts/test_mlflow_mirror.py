@@ -32,7 +32,7 @@ from tests.cases import named
 from tests.rows import mlflow_story as story
 from tests.rows.mlflow_story import FAMILY, STUDY, VARIANTS, after_it
 from tests.stand_ins.mlflow_store import NewMlflow
-from tests.stores import arm, interaction, keep_events
+from tests.stores import arm, interaction, keep_events, reading, writing
 from tests.worlds.study_world import topic_family
 
 WINNER = VARIANTS[4].id
@@ -203,8 +203,7 @@ def test_the_confirmation_table_names_examples_by_a_hash_only(
     store, tracker = mirrored
     table = json.loads(artifact(tracker, "confirmation.json", tmp_path))
     assert {row[1] for row in table["data"]} == {"win", "tie", "loss"}
-    with store.read() as tx:
-        ids = {id for id, _ in store.examples.holdout_ids(tx, FAMILY)}
+    ids = {id for id, _ in reading(store).examples.holdout_ids(FAMILY)}
     assert not ids & {row[0] for row in table["data"]}
 
 
@@ -239,7 +238,7 @@ def test_a_promotion_moves_the_aliases_and_keeps_the_champion_before_it_as_previ
     promoted = Champion(
         family=FAMILY, seq=2, variant=WINNER, since=story.START + timedelta(hours=1), why="promoted", by="t", previous=1
     )
-    store.write(lambda tx: store.champions.put(tx, promoted))
+    writing(store).champions.put(promoted)
     story.queue(store, "prompt", FAMILY)
     assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
     client = tracker._client
@@ -268,21 +267,19 @@ def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(
         created_at=story.START,
         created_by="t",
     )
-    store.write(lambda tx: store.rollouts.add(tx, rollout))
+    writing(store).rollouts.add(rollout)
     story.queue(store, "rollout", "ro_1")
     assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
     client, name = tracker._client, f"detent-{FAMILY}"
     assert client.get_prompt_version_by_alias(name, "candidate").tags["detent.variant"] == VARIANTS[2].id
-    with store.read() as tx:
-        n_alerts = len(store.alerts.all(tx, open_only=False))
+    n_alerts = len(reading(store).alerts.all(open_only=False))
     ended = replace(rollout, status="rolled_back", outcome="cancelled", version=2, ended_at=story.START)
-    store.write(lambda tx: store.rollouts.save(tx, ended, None))
+    writing(store).rollouts.save(ended, None)
     story.queue(store, "rollout", "ro_1")
     assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
     assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 0
     assert "candidate" not in tracker._prompts._aliases(name)
-    with store.read() as tx:
-        assert len(store.alerts.all(tx, open_only=False)) == n_alerts
+    assert len(reading(store).alerts.all(open_only=False)) == n_alerts
     (run,) = runs(tracker, "tags.`detent.rollout` = 'ro_1'")
     assert run.data.tags["detent.rollout.outcome"] == "cancelled"
     assert run.info.status == "FINISHED"
@@ -293,15 +290,13 @@ def test_an_alias_moved_by_hand_is_put_back_with_an_alert_that_names_the_command
 ) -> None:
     store, tracker = mirrored
     client, name = tracker._client, f"detent-{FAMILY}"
-    with store.read() as tx:
-        served = store.champions.current(tx, FAMILY)
+    served = reading(store).champions.current(FAMILY)
     assert served is not None
     other = next(v for v in client.search_prompt_versions(name) if v.tags["detent.variant"] != served.variant)
     client.set_prompt_alias(name, "champion", int(other.version))
     assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 0
     assert client.get_prompt_version_by_alias(name, "champion").tags["detent.variant"] == served.variant
-    with store.read() as tx:
-        (alert,) = [a for a in store.alerts.all(tx, open_only=True) if a.kind == "alias_moved"]
+    (alert,) = [a for a in reading(store).alerts.all(open_only=True) if a.kind == "alias_moved"]
     assert f"detent rollout start {FAMILY} --variant {other.tags['detent.variant']}" in alert.detail
 
 
@@ -311,21 +306,17 @@ def test_what_mlflow_refuses_of_one_family_leaves_the_aliases_of_others_guarded_
     store, tracker = mirrored
     clock, other = after_it(), "other"
     story.queue(store, "prompt", other)
-    with store.read() as tx:
-        (item,) = store.outbox.unsent(tx, topics=TOPICS)
+    (item,) = reading(store).outbox.unsent(topics=TOPICS)
 
     def details() -> list[str]:
         tracker._client.delete_prompt_alias(f"detent-{FAMILY}", "champion")
         mirror_once(store, lambda: tracker, clock, {FAMILY: None})
         assert "champion" in tracker._prompts._aliases(f"detent-{FAMILY}")
-        with store.read() as tx:
-            return [alert.detail for alert in store.alerts.all(tx, open_only=True, kind="mlflow_behind")]
+        return [alert.detail for alert in reading(store).alerts.all(open_only=True, kind="mlflow_behind")]
 
     for n in range(1, 12):
         clock.at += timedelta(seconds=wait_s(n))
-        store.write(
-            lambda tx: store.outbox.failed(tx, item.seq, "Refused: no\n[SQL]", clock.now() + timedelta(hours=1))
-        )
+        writing(store).outbox.failed(item.seq, "Refused: no\n[SQL]", clock.now() + timedelta(hours=1))
         if n in (10, 11):
             assert [f"prompt {other}" in one and "(Refused: no)" in one for one in details()] == [True] * (n - 10)
     clock.at += timedelta(hours=1)
@@ -348,9 +339,8 @@ def another(tmp_path: Path) -> Iterator[tuple[Study, list[Trial], StudyEvidence]
     """
     store = story.open_database(tmp_path)
     study = replace(story.tell(store), id=new_id("st"))
-    with store.read() as tx:
-        trials = [replace(t, study=study.id) for t in store.studies.trials(tx, STUDY)[:6]]
-        results = store.studies.results(tx, STUDY, "search")
+    trials = [replace(t, study=study.id) for t in reading(store).studies.trials(STUDY)[:6]]
+    results = reading(store).studies.results(STUDY, "search")
     yield (
         study,
         trials,
@@ -502,14 +492,12 @@ def test_mlflow_away_costs_a_backlog_that_is_sent_later_and_never_an_error(tmp_p
     story.tell(store)
     clock = after_it()
     assert mirror_once(store, Away, clock, {FAMILY: None}) == 0
-    with store.read() as tx:
-        assert store.outbox.backlog(tx, topics=TOPICS) == 1
-        assert store.outbox.due(tx, clock.now(), 10, topics=TOPICS) == [], "it waits before the next attempt"
+    assert reading(store).outbox.backlog(topics=TOPICS) == 1
+    assert reading(store).outbox.due(clock.now(), 10, topics=TOPICS) == [], "it waits before the next attempt"
     assert mirror_once(store, lambda: MlflowTracker(mlflow_uri), clock, {FAMILY: None}) == 0
     clock.at += timedelta(seconds=wait_s(1))
     assert mirror_once(store, lambda: MlflowTracker(mlflow_uri), clock, {FAMILY: None}) == 1
-    with store.read() as tx:
-        assert store.outbox.backlog(tx, topics=TOPICS) == 0
+    assert reading(store).outbox.backlog(topics=TOPICS) == 0
     store.close()
 
 
@@ -545,19 +533,19 @@ def test_a_family_that_is_renamed_or_retired_is_so_there_and_comes_back(tmp_path
     experiment = client.get_experiment_by_name(f"detent/{FAMILY}").experiment_id
 
     def told(now: str, was: str) -> str:
-        store.write(lambda tx: store.outbox.add(tx, "family", now, {"was": was}, clock.now()))
+        writing(store).outbox.add("family", now, {"was": was}, clock.now())
         assert mirror_once(store, lambda: tracker, clock, {now: None}) >= 1
         found = client.get_experiment(experiment)
         return f"{found.name} {found.lifecycle_stage}"
 
-    store.write(lambda tx: store.family_names.rename(tx, FAMILY, "digest", clock.now()))
+    writing(store).family_names.rename(FAMILY, "digest", clock.now())
     assert told("digest", FAMILY) == "detent/digest active"
     assert client.get_prompt(f"detent-{FAMILY}") is None
     assert client.get_prompt("detent-digest") is not None
-    retired = store.write(lambda tx: store.family_names.retire(tx, "digest", clock.now()))
+    retired = writing(store).family_names.retire("digest", clock.now())
     assert told(retired, "digest") == f"detent/{retired} deleted"
     assert client.get_prompt("detent-digest") is None
-    store.write(lambda tx: store.family_names.restore(tx, retired, "digest", clock.now()))
+    writing(store).family_names.restore(retired, "digest", clock.now())
     assert told("digest", retired) == "detent/digest active"
     assert client.get_prompt("detent-digest") is not None
     store.close()

@@ -22,6 +22,7 @@ from optimizer.jobs.runs.preview_variant import PreviewRequest, preview_variant
 from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
+from tests.stores import reading, writing
 from tests.worlds.judged_world import JudgedWorld, judge_model, prompt_of, says, writer_by
 from tests.worlds.study_world import START, Killed, TopicModel, World, killed_at, topic_examples
 
@@ -37,7 +38,7 @@ class Compared:
         record = VariantRecord(
             family=world.family.name, variant=self.other, source="person", created_at=START, created_by="ann"
         )
-        world.store.write(lambda tx: world.store.variants.add(tx, record))
+        writing(world.store).variants.add(record)
         self.context = world.run_context(lambda: True)
 
     def start(self, *, n=6, dry_run=False, variants=None, **caps):
@@ -54,8 +55,7 @@ class Compared:
         return read_grid(self.context, ItemRequest(id=run.id))
 
     def n_calls(self, run):
-        with self.world.store.read() as tx:
-            return self.world.store.journal.spend(tx, run.id).n_calls
+        return reading(self.world.store).journal.spend(run.id).n_calls
 
 
 def test_what_was_asked_afresh_then_is_timed_where_it_is_read(tmp_path):
@@ -111,10 +111,9 @@ def test_while_it_runs_the_answers_that_are_there_are_read_one_by_one(side):
 
 
 def test_named_examples_are_asked_and_none_that_is_no_dev_example(side):
-    with side.world.store.read() as tx:
-        dev = [one.id for one in side.world.store.examples.of_split(tx, side.world.family.name, split="dev")]
-        others = [one.id for one in side.world.store.examples.of_split(tx, side.world.family.name, split="train")]
-        others += [id for id, _ in side.world.store.examples.holdout_ids(tx, side.world.family.name)]
+    dev = [one.id for one in reading(side.world.store).examples.of_split(side.world.family.name, split="dev")]
+    others = [one.id for one in reading(side.world.store).examples.of_split(side.world.family.name, split="train")]
+    others += [id for id, _ in reading(side.world.store).examples.holdout_ids(side.world.family.name)]
     assert others
     request = CompareRequest(family=side.world.family.name, variants=["champion", side.other.id], example_ids=dev[:3])
     told = start_comparison(side.context, request.model_copy(update={"dry_run": True}))
@@ -137,8 +136,7 @@ def preview_of(side, text, **more):
 
 def test_a_preview_says_what_differs_and_what_trying_it_would_cost_and_keeps_nothing(side):
     name, (before,) = side.world.family.name, side.world.family.inputs
-    with side.world.store.read() as tx:
-        n_variants = len(side.world.store.variants.of_family(tx, name))
+    n_variants = len(reading(side.world.store).variants.of_family(name))
     seen = preview_of(side, f"What is it about: {{{{{before}}}}}")
     assert (seen.parent, seen.faults, seen.is_listed, seen.why_no_comparison) == (side.other.id, (), False, None)
     assert [one.kind for one in seen.edited.lines if one.kind != "same"]
@@ -151,8 +149,7 @@ def test_a_preview_says_what_differs_and_what_trying_it_would_cost_and_keeps_not
     assert [one.example for one in other.examples] != [one.example for one in seen.examples]
     named = preview_of(side, f"{{{{{before}}}}}", example_ids=[seen.examples[7].example], budget={"calls": 3})
     assert (named.comparison.n, named.comparison.budget.calls) == (1, 3)
-    with side.world.store.read() as tx:
-        assert len(side.world.store.variants.of_family(tx, name)) == n_variants
+    assert len(reading(side.world.store).variants.of_family(name)) == n_variants
     assert side.world.model.requests == []
 
 
@@ -227,7 +224,7 @@ def test_a_policy_is_read_again_call_by_call(tmp_path):
     side = judged(tmp_path, judge_model(lambda answer: 3))
     gated = replace(side.other, policy={"gate.scorer": "judge", "gate.threshold": 0.9, "gate.prompts": ["Again."]})
     record = VariantRecord(family="letters", variant=gated, source="person", created_at=START, created_by="ann")
-    side.world.store.write(lambda tx: side.world.store.variants.add(tx, record))
+    writing(side.world.store).variants.add(record)
     run = side.start(variants=["champion", gated.id])
     made = side.do(run)
     assert (made.status, made.error) == ("finished", None)
@@ -279,10 +276,9 @@ def test_what_was_forgotten_is_in_no_answer(tmp_path):
     side.do(run)
     assert len(side.grid(run)["rows"]) == 6
     side.world.clock.pass_seconds(10)
-    with store.read() as tx:
-        old = store.retained.old(tx, "texts_of_model_calls", "letters", side.world.clock.now(), 100)
+    old = reading(store).retained.old("texts_of_model_calls", "letters", side.world.clock.now(), 100)
     assert len(old) == side.n_calls(run), "their texts go when those of a study would"
-    store.write(lambda tx: store.retained.remove(tx, "texts_of_model_calls", "letters", old))
+    writing(store).retained.remove("texts_of_model_calls", "letters", old)
     with pytest.raises(Conflict, match="was deleted"):
         side.grid(run)
 

@@ -20,6 +20,7 @@ from optimizer.jobs.runs.create_evaluation import (
 from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
+from tests.stores import reading, writing
 from tests.worlds.judged_world import JudgedWorld, prompt_of, writer_by
 from tests.worlds.study_world import START, Killed, TopicModel, World, killed_at, topic_family
 
@@ -46,12 +47,10 @@ class Evaluated:
         return read_evaluation(self.context, ItemRequest(id=run.id))
 
     def n_calls(self, run):
-        with self.world.store.read() as tx:
-            return self.world.store.journal.spend(tx, run.id).n_calls
+        return reading(self.world.store).journal.spend(run.id).n_calls
 
     def batches(self):
-        with self.world.store.read() as tx:
-            return self.world.store.performance.batches(tx, self.world.family.name)
+        return reading(self.world.store).performance.batches(self.world.family.name)
 
 
 @pytest.fixture
@@ -102,7 +101,7 @@ def test_a_cap_in_dollars_needs_a_price_of_the_champion_that_a_suite_asks_too(tm
     world = World(tmp_path, family=family, model=TopicModel(needs=0)).fill(n_dev=8)
     mine = replace(family.variant(), model={**family.variant().model, "name": "other"})
     record = VariantRecord(family=family.name, variant=mine, source="edited", created_at=START, created_by="ann")
-    world.store.write(lambda tx: world.store.variants.add(tx, record))
+    writing(world.store).variants.add(record)
     world.price = lambda name: world.model.price if name == "other" else None
     place = Evaluated(world)
     assert place.start(variant=mine.id, n=None, dry_run=True).suites[0].models == ["fake", "other"]
@@ -150,7 +149,7 @@ def test_a_killed_worker_goes_on_asks_nothing_twice_and_keeps_one_batch(tmp_path
     assert place.read(run).status == "running"
     made = place.do(run)
     assert (made.status, place.n_calls(run), len(place.batches())) == ("finished", 7, 1)
-    place.world.store.write(lambda tx: place.world.store.runs.update(tx, run.id, status="running", finished_at=None))
+    writing(place.world.store).runs.update(run.id, status="running", finished_at=None)
     place.do(run)
     assert (place.n_calls(run), len(place.batches())) == (7, 1), "killed between batch and end"
 

@@ -23,6 +23,7 @@ from optimizer.jobs.runs.create_judge_run import (
 from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.studies.read_spending import monthly_left
 from tests.stand_ins.scripted_model import ScriptedModel
+from tests.stores import reading
 from tests.unit.judging.test_judge_check import judge_that, letter_writer
 from tests.unit.judging.test_judged_traffic import Live, family_of
 from tests.worlds.contexts import context_of
@@ -73,8 +74,7 @@ def test_answers_are_scored_as_the_run_was_asked_for(tmp_path):
     world = live(tmp_path)
     run = score(world, n=4)
     assert (run.status, run.n, "interactions" in run.request) == ("queued", 4, False)
-    with world.store.read() as tx:
-        drawn = world.store.runs.get(tx, run.id).request["interactions"]
+    drawn = reading(world.store).runs.get(run.id).request["interactions"]
     seen = []
     made = do(world, run, watched=lambda one: seen.append((one.status, one.n_done)))
     assert seen == [("running", 1), ("running", 2), ("running", 3), ("running", 4)]
@@ -88,8 +88,7 @@ def test_an_answer_that_the_judge_cannot_read_is_drawn_after_those_that_it_has_n
     world, drawn = live(tmp_path, silent), []
     for _ in range(4):
         run = score(world, n=2)
-        with world.store.read() as tx:
-            drawn.append(world.store.runs.get(tx, run.id).request["interactions"])
+        drawn.append(reading(world.store).runs.get(run.id).request["interactions"])
         assert do(world, run).result["n_unmeasured"] == 2
     assert len({id for ids in drawn[:3] for id in ids}) == 6
     assert drawn[3] == drawn[0], "then once more"
@@ -126,8 +125,7 @@ def test_a_judge_without_a_price_is_refused_under_dollars_before_anything_is_que
     world = live(tmp_path, judge_model(price=None))
     with pytest.raises(BudgetTooSmall):
         score(world, budget=Budget(usd=1.0))
-    with world.store.read() as tx:
-        assert world.store.runs.latest_of_judge(tx, "letters", 9) == []
+    assert reading(world.store).runs.latest_of_judge("letters", 9) == []
 
 
 def test_a_run_is_held_to_the_month_and_what_it_may_spend_is_kept_from_others(tmp_path):
@@ -152,8 +150,7 @@ def test_two_runs_that_are_asked_for_at_once_do_not_both_get_the_last_of_the_mon
     world.store.write = a_rival_writes_first
     with pytest.raises(BudgetTooSmall, match="monthly limit"):
         score(world, n=2, budget=Budget(usd=0.7))
-    with world.store.read() as tx:
-        assert len(world.store.runs.latest_of_judge(tx, "letters", 9)) == 1
+    assert len(reading(world.store).runs.latest_of_judge("letters", 9)) == 1
 
 
 def test_under_a_monthly_limit_a_run_reserves_no_more_than_it_may_need_and_what_it_spent_counts(tmp_path):
@@ -180,14 +177,12 @@ def test_a_run_that_was_killed_goes_on_under_the_same_cap_and_pays_for_nothing_t
     run = score(world, budget=Budget(calls=6))
     with pytest.raises(Killed):
         do(world, run)
-    with world.store.read() as tx:
-        assert world.store.runs.get(tx, run.id).status == "running"
+    assert reading(world.store).runs.get(run.id).status == "running"
     made = do(world, run)
     assert made.result["n_judged"] == 5, "6 calls, of which one was in flight at the kill"
     assert made.result["stopped"] is not None
     assert len(world.feedback()) == 5
-    with world.store.read() as tx:
-        assert world.store.journal.spend(tx, run.id).n_calls == 6
+    assert reading(world.store).journal.spend(run.id).n_calls == 6
 
 
 def test_a_run_stops_before_its_next_call_and_a_queued_one_at_once(tmp_path):
@@ -323,8 +318,7 @@ def test_a_run_that_met_a_busy_store_goes_on_at_the_next_look_and_pays_for_nothi
         BusyOnce(type(world.intake), monkeypatch, "take")
     with pytest.raises(Busy):
         do(world, run)
-    with world.store.read() as tx:
-        assert world.store.runs.get(tx, run.id).status == "running"
+    assert reading(world.store).runs.get(run.id).status == "running"
     made = do(world, run)
     assert (made.status, made.result["n_judged"], made.result["stopped"]) == ("finished", 6, None)
     assert (len(world.feedback()), sum(world.calls_by_purpose().values())) == (6, 6)
@@ -335,5 +329,4 @@ def test_a_fault_of_ours_is_kept_and_raised(tmp_path):
     run = score(world)
     with pytest.raises(ZeroDivisionError):
         do(world, run, intake_of=lambda actor: 1 / 0)
-    with world.store.read() as tx:
-        assert world.store.runs.get(tx, run.id).status == "failed"
+    assert reading(world.store).runs.get(run.id).status == "failed"

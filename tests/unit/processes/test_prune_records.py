@@ -45,8 +45,10 @@ from tests.stores import (
     feedback,
     interaction,
     new_database,
+    reading,
     rollout,
     study,
+    writing,
 )
 
 CLOCK = Clock(NOW)
@@ -64,7 +66,7 @@ def ago(days: float) -> datetime:
 def store(tmp_path: Path) -> Iterator[Database]:
     """Whose minutes are summed up until now."""
     database = new_database(tmp_path)
-    database.write(lambda tx: database.minute_stats.set_watermark(tx, MINUTES, NOW))
+    writing(database).minute_stats.set_watermark(MINUTES, NOW)
     yield database
     database.close()
 
@@ -103,8 +105,7 @@ def n_rows(store: Database, table: str) -> int:
 
 
 def audited(store: Database, rows: str) -> list[dict[str, Any]]:
-    with store.read() as tx:
-        return list(store.audit.of_subject(tx, rows))
+    return list(reading(store).audit.of_subject(rows))
 
 
 # --- what people sent -------------------------------------------------------------------------------------------------
@@ -117,21 +118,18 @@ def test_each_family_keeps_what_was_sent_for_its_own_days(store: Database) -> No
     report = prune_records(store, CLOCK, kept(store, family(days=90), family("triage", days=7)))
     per_kind = ("interactions", "feedback_events", "later_parts")
     assert gone(report) == {(FAMILY, rows): 2 for rows in per_kind} | {("triage", rows): 4 for rows in per_kind}
-    with store.read() as tx:
-        assert store.events.interaction(tx, "in-9-0", FAMILY) is not None
-        assert store.events.interaction(tx, "in-9-0", "triage") is None
-        assert store.events.interaction(tx, "in-6-0", "triage") is not None
+    assert reading(store).events.interaction("in-9-0", FAMILY) is not None
+    assert reading(store).events.interaction("in-9-0", "triage") is None
+    assert reading(store).events.interaction("in-6-0", "triage") is not None
     assert gone(prune_records(store, CLOCK, kept(store, family(), family("triage", days=7)))) == {}
 
 
 def test_the_counts_of_an_arm_outlast_its_events(store: Database) -> None:
     add_events(store, FAMILY, 91, 3)
-    with store.read() as tx:
-        before = store.events.arm_summary(tx, FAMILY, None)
+    before = reading(store).events.arm_summary(FAMILY, None)
     prune_records(store, CLOCK, kept(store, family()))
     assert n_rows(store, "interactions") == n_rows(store, "feedback_events") == 0
-    with store.read() as tx:
-        assert store.events.arm_summary(tx, FAMILY, None) == before
+    assert reading(store).events.arm_summary(FAMILY, None) == before
     assert [(arm.n_interactions, arm.n_labelled) for arm in before] == [(3, 3)]
 
 
@@ -181,13 +179,12 @@ def test_a_family_whose_file_does_not_say_how_long_is_left_alone_and_named(store
 
 
 def test_what_is_not_summed_up_yet_stays(store: Database) -> None:
-    store.write(lambda tx: store.minute_stats.set_watermark(tx, MINUTES, ago(100)))
+    writing(store).minute_stats.set_watermark(MINUTES, ago(100))
     for days in (99, 101):
         add_events(store, FAMILY, days, 1)
     prune_records(store, CLOCK, kept(store, family()))
-    with store.read() as tx:
-        assert store.events.interaction(tx, "in-99-0", FAMILY) is not None
-        assert store.events.interaction(tx, "in-101-0", FAMILY) is None
+    assert reading(store).events.interaction("in-99-0", FAMILY) is not None
+    assert reading(store).events.interaction("in-101-0", FAMILY) is None
 
 
 def test_what_the_watch_on_the_champion_has_not_read_stays(store: Database) -> None:
@@ -199,7 +196,7 @@ def test_what_the_watch_on_the_champion_has_not_read_stays(store: Database) -> N
     store.write(lambda tx: (store.champions.put(tx, champion), store.drift_detectors.put(tx, [tenure])))
     add_events(store, FAMILY, 99, 1)
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
-    store.write(lambda tx: store.drift_detectors.put(tx, [replace(tenure, read_until=NOW)]))
+    writing(store).drift_detectors.put([replace(tenure, read_until=NOW)])
     assert (FAMILY, "interactions") in gone(prune_records(store, CLOCK, kept(store, family())))
 
 
@@ -219,13 +216,9 @@ def test_corrections_that_nobody_released_go_and_released_and_imported_ones_stay
         example("imported", 91, origin="import"),
         example("curated", 91, origin="curated", released=True),
     ]
-    store.write(lambda tx: store.examples.add(tx, rows))
-    store.write(
-        lambda tx: store.reviews.open(tx, "rv_1", FAMILY, "release_example", "old", {"split": "train"}, ago(91))
-    )
-    store.write(
-        lambda tx: store.reviews.open(tx, "rv_2", FAMILY, "release_example", "young", {"split": "train"}, ago(80))
-    )
+    writing(store).examples.add(rows)
+    writing(store).reviews.open("rv_1", FAMILY, "release_example", "old", {"split": "train"}, ago(91))
+    writing(store).reviews.open("rv_2", FAMILY, "release_example", "young", {"split": "train"}, ago(80))
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, "examples"): 1, (FAMILY, "reviews"): 1}
     with store.read() as tx:
         ids = [row["id"] for row in tx.execute(text("SELECT id FROM examples ORDER BY id")).mappings()]
@@ -234,26 +227,21 @@ def test_corrections_that_nobody_released_go_and_released_and_imported_ones_stay
 
 
 def test_a_study_under_way_keeps_the_examples_that_it_was_given(store: Database) -> None:
-    store.write(lambda tx: store.examples.add(tx, [example("old", 91)]))
-    store.write(lambda tx: store.studies.add(tx, study(status="running")))
+    writing(store).examples.add([example("old", 91)])
+    writing(store).studies.add(study(status="running"))
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
-    store.write(lambda tx: store.studies.update(tx, "st_1", status="finished", finished_at=NOW))
+    writing(store).studies.update("st_1", status="finished", finished_at=NOW)
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, "examples"): 1}
 
 
 def test_answers_to_idempotency_keys_go_with_the_strictest_family(store: Database) -> None:
     for days in (6, 9, 31):
-        store.write(
-            lambda tx, days=days: store.events.store_answer(
-                tx, "key ann", f"k{days}", "hash", {"accepted": 1}, ago(days)
-            )
-        )  # type: ignore[misc]
+        writing(store).events.store_answer("key ann", f"k{days}", "hash", {"accepted": 1}, ago(days))
     assert gone(prune_records(store, CLOCK, kept(store, family(days=90)))) == {"idempotency_keys": 1}
     assert gone(prune_records(store, CLOCK, kept(store, family(days=90), family("triage", days=7)))) == {
         "idempotency_keys": 1
     }
-    with store.read() as tx:
-        assert store.events.stored_answer(tx, "key ann", "k6", "hash") is not None
+    assert reading(store).events.stored_answer("key ann", "k6", "hash") is not None
 
 
 # --- what studies recorded --------------------------------------------------------------------------------------------
@@ -335,7 +323,7 @@ def test_the_report_of_an_evaluation_goes_and_its_batch_stays(store: Database) -
 
 def test_what_the_study_behind_a_rollout_recorded_stays_until_the_rollout_is_through(store: Database) -> None:
     add_study(store, "st_old", finished_days_ago=91)
-    store.write(lambda tx: store.rollouts.add(tx, rollout(study="st_old", created_at=ago(1))))
+    writing(store).rollouts.add(rollout(study="st_old", created_at=ago(1)))
     assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
 
 
@@ -349,7 +337,7 @@ def test_calls_outside_studies_go_with_their_family(store: Database) -> None:
         entry = call(
             f"ca_{name}", **{"study": None, "sent_at": ago(91), "request": {"messages": ["a text"]}, **changes}
         )
-        store.write(lambda tx, entry=entry: store.journal.send(tx, entry))  # type: ignore[misc]
+        writing(store).journal.send(entry)
     assert gone(prune_records(store, CLOCK, kept(store, family(), family("triage", days=400)))) == {
         (FAMILY, "model_calls"): 1
     }
@@ -369,9 +357,8 @@ def test_calls_outside_studies_lose_their_texts_and_count_as_spent_until_their_m
         (FAMILY, "model_calls"): 1,
         (FAMILY, "texts_of_model_calls"): 1,
     }
-    with store.read() as tx:
-        assert store.journal.usd_without_a_run(tx, month_of(NOW)) == {FAMILY: 0.25}
-        assert store.journal.find(tx, "key 1", study=None, not_before=ago(99)) is None
+    assert reading(store).journal.usd_without_a_run(month_of(NOW)) == {FAMILY: 0.25}
+    assert reading(store).journal.find("key 1", study=None, not_before=ago(99)) is None
     assert gone(prune_records(store, CLOCK, kept(store, family(days=7)))) == {}
 
 
@@ -385,15 +372,14 @@ def records(store: Database) -> Database:
         for age in (1, 89, 91, 200)
         for i in range(25)
     ]
-    store.write(lambda tx: store.pipeline_stats.add(tx, rows))
+    writing(store).pipeline_stats.add(rows)
     return store
 
 
 def n_left(store: Database) -> tuple[int, int]:
     """Records, and what the sums say they were."""
-    with store.read() as tx:
-        n_summed = sum(sums.n for sums in store.pipeline_stats.sums(tx, ago(400), ("hour",)).values())
-        return len(store.pipeline_stats.records(tx, ago(400), 1000)), n_summed
+    n_summed = sum(sums.n for sums in reading(store).pipeline_stats.sums(ago(400), ("hour",)).values())
+    return len(reading(store).pipeline_stats.records(ago(400), 1000)), n_summed
 
 
 def test_old_records_of_the_content_pipeline_go_and_their_sums_stay(records: Database) -> None:
@@ -414,11 +400,10 @@ def test_for_ever_is_for_ever(records: Database) -> None:
 
 def test_messages_that_were_taken_go_and_what_waits_or_is_compared_later_stays(store: Database) -> None:
     def add(topic: str, subject: str, *, sent_days_ago: int | None) -> None:
-        store.write(lambda tx: store.outbox.add(tx, topic, subject, {"n": subject}, NOW - timedelta(days=99)))
-        with store.read() as tx:
-            item = store.outbox.oldest(tx, topic)
+        writing(store).outbox.add(topic, subject, {"n": subject}, NOW - timedelta(days=99))
+        item = reading(store).outbox.oldest(topic)
         if item is not None and sent_days_ago is not None:
-            store.write(lambda tx: store.outbox.sent(tx, item.seq, ago(sent_days_ago)))
+            writing(store).outbox.sent(item.seq, ago(sent_days_ago))
 
     for days in (SENT_DAYS + 2, SENT_DAYS + 1):
         add("alert slack", "al_1", sent_days_ago=days)
@@ -427,16 +412,15 @@ def test_messages_that_were_taken_go_and_what_waits_or_is_compared_later_stays(s
     add("alert slack", "al_3", sent_days_ago=None)
     assert gone(what_would_go(store, kept(store))) == {"outbox": 3}
     assert gone(prune_records(store, CLOCK, kept(store), batch=2)) == {"outbox": 3}
-    with store.read() as tx:
-        left = {
-            subject: store.outbox.last(tx, topic, subject)
-            for topic, subject in (
-                ("alert slack", "al_1"),
-                ("alert slack", "al_2"),
-                ("alert slack", "al_3"),
-                ("rollout", "ro_1"),
-            )
-        }
+    left = {
+        subject: reading(store).outbox.last(topic, subject)
+        for topic, subject in (
+            ("alert slack", "al_1"),
+            ("alert slack", "al_2"),
+            ("alert slack", "al_3"),
+            ("rollout", "ro_1"),
+        )
+    }
     assert left == {"al_1": None, "al_2": {"n": "al_2"}, "al_3": {"n": "al_3"}, "ro_1": {"n": "ro_1"}}
 
 

@@ -8,13 +8,12 @@ from optimizer.adapters.store import Database
 from optimizer.jobs.rollouts.tick import tick
 from optimizer.jobs.upkeep.reset_clock import ClockReset, ClockResetRequest, reset_clock
 from tests.clock import T0, Clock
-from tests.stores import rollout
+from tests.stores import reading, rollout, writing
 from tests.worlds.contexts import context_of
 
 
 def ticked_at(store: Database) -> datetime | None:
-    with store.read() as tx:
-        return store.serving_version.read(tx)[1]
+    return reading(store).serving_version.read()[1]
 
 
 def reset(store: Database, clock: Clock) -> ClockReset:
@@ -27,8 +26,7 @@ def test_a_tick_that_a_clock_ahead_has_made_is_taken_back_to_now(store: Database
     report = reset(store, Clock(T0))
     assert (report.changed, ticked_at(store)) == (True, T0)
     assert tick(store, Clock(T0 + timedelta(seconds=10))).at == T0 + timedelta(seconds=10)
-    with store.read() as tx:
-        entry = store.audit.page(tx, None, 10)[0][0]
+    entry = reading(store).audit.page(None, 10)[0][0]
     assert (entry["actor"], entry["action"]) == ("anna", "clock.reset")
     assert entry["detail"] == {"why": "ran ahead", "from": (T0 + timedelta(hours=3)).isoformat(), "held": []}
 
@@ -36,13 +34,12 @@ def test_a_tick_that_a_clock_ahead_has_made_is_taken_back_to_now(store: Database
 def test_every_active_rollout_is_held_and_no_lease_of_the_time_ahead_goes_on(store: Database) -> None:
     ahead = T0 + timedelta(hours=3)
     active = rollout(status="deploying", stage=0, created_at=T0, lease_expires_at=ahead + timedelta(minutes=1))
-    store.write(lambda tx: store.rollouts.add(tx, active))
-    store.write(lambda tx: store.serving_version.ticked(tx, ahead))
+    writing(store).rollouts.add(active)
+    writing(store).serving_version.ticked(ahead)
     report = reset(store, Clock(T0))
     assert report.held == (active.family,)
     assert f"detent rollout resume {active.family}" in report.next
-    with store.read() as tx:
-        found = store.rollouts.get(tx, active.id)
+    found = reading(store).rollouts.get(active.id)
     assert (found.held, found.lease_expires_at) == (True, T0)
 
 
@@ -51,5 +48,4 @@ def test_a_clock_that_is_right_is_left_alone(store: Database) -> None:
     tick(store, Clock(T0))
     report = reset(store, Clock(T0 + timedelta(seconds=5)))
     assert (report.changed, ticked_at(store)) == (False, T0)
-    with store.read() as tx:
-        assert store.audit.page(tx, None, 10)[0] == []
+    assert reading(store).audit.page(None, 10)[0] == []

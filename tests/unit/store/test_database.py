@@ -24,7 +24,7 @@ from sqlalchemy.exc import OperationalError
 from optimizer.adapters.store import Database, engine, migrations, tables, writer
 from optimizer.adapters.store.rows import cursor_at, position_of
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput
-from tests.stores import NOW, new_database
+from tests.stores import NOW, new_database, reading, writing
 
 A_LATER_STEP = f"""
 import sqlalchemy as sa
@@ -48,8 +48,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Datab
 
 
 def version(database: Database) -> int:
-    with database.read() as tx:
-        return database.serving_version.read(tx)[0]
+    return reading(database).serving_version.read()[0]
 
 
 def test_an_error_of_the_database_tells_the_log_nothing_of_the_values_concerned(database: Database) -> None:
@@ -387,7 +386,7 @@ def test_each_table_says_which_module_writes_it() -> None:
 
 def act(database: Database, subject: str) -> None:
     entry: dict[str, Any] = {"at": NOW, "actor": "anna", "action": "act", "family": None, "detail": {}}
-    database.write(lambda tx: database.audit.add(tx, subject=subject, **entry))
+    writing(database).audit.add(subject=subject, **entry)
 
 
 def files(folder: Path) -> dict[str, bytes]:

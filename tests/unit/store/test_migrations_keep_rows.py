@@ -24,7 +24,7 @@ from optimizer.core.family.settings import RolloutSettings
 from optimizer.core.rollout.evidence_state import StoredEvidence, as_text, begin
 from optimizer.core.rollout.start import fixed_settings
 from optimizer.core.views.rollout_status import ArmTotals
-from tests.stores import NOW
+from tests.stores import NOW, reading, writing
 
 FIRST = "0100"
 N_ROWS = 3
@@ -177,13 +177,11 @@ def test_a_new_row_joins_its_near_duplicate_of_the_first_release(first_release: 
     input = json.dumps({"document": text})
     first_release.write(lambda tx: tx.execute(sa.text("UPDATE examples SET input = :i WHERE rowid = 1"), {"i": input}))
     first_release.migrate()
-    with first_release.read() as tx:
-        (old,) = first_release.examples.standing(tx, "examples.family 0", ids=["examples.id 0"], groups=())
+    (old,) = reading(first_release).examples.standing("examples.family 0", ids=["examples.id 0"], groups=())
     given = {"family": "examples.family 0", "expected": {}, "origin": "import", "created_at": NOW}
     row = make_example(id="new", input={"document": f"{text} please"}, **given)
-    assert first_release.write(lambda tx: first_release.examples.add(tx, [row])) == ["joined"]
-    with first_release.read() as tx:
-        (new,) = first_release.examples.standing(tx, "examples.family 0", ids=["new"], groups=())
+    assert writing(first_release).examples.add([row]) == ["joined"]
+    (new,) = reading(first_release).examples.standing("examples.family 0", ids=["new"], groups=())
     assert (new.group, new.split) == (old.group, old.split)
     first_release.close()
 

@@ -15,7 +15,19 @@ from optimizer.core.rollout.cohorts import Cohort
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes
 from optimizer.ports import InteractionFilter, UnitCount
 from tests.clock import Clock
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, new_database, rollout
+from tests.stores import (
+    FAMILY,
+    NOW,
+    arm,
+    feedback,
+    interaction,
+    keep_events,
+    minutes,
+    new_database,
+    reading,
+    rollout,
+    writing,
+)
 
 WATCHED = rollout(ladder=(0.5,))
 KNOWN = "ro_counted"  # a rollout with a look that is known already
@@ -31,8 +43,8 @@ def outcomes(database: Database, tx: Connection, *, hours: float) -> Any:
 
 def _known(folder: Path) -> Iterator[Database]:
     made = new_database(folder)
-    made.write(lambda tx: made.unit_counts.put(tx, KNOWN, 1, {(0, "u"): UnitCount(n_values=1)}))
-    made.write(lambda tx: made.traffic_sums.put(tx, [], minutes(-9 * 1440), NOW))
+    writing(made).unit_counts.put(KNOWN, 1, {(0, "u"): UnitCount(n_values=1)})
+    writing(made).traffic_sums.put([], minutes(-9 * 1440), NOW)
     yield made
     made.close()
 
@@ -287,8 +299,7 @@ def test_scores_of_judges_are_counted_by_their_index(database: Database) -> None
 def test_a_page_of_feedback_is_read_by_family_and_time_of_receipt(database: Database, family: str | None) -> None:
     keep_events(database, [feedback(str(i)) for i in range(3)])
     ask: dict[str, Any] = {"family": family, "variant": None, "since": None, "limit": 1}
-    with database.read() as tx:
-        _, cursor = database.events.page_of_feedback(tx, cursor=None, **ask)
+    _, cursor = reading(database).events.page_of_feedback(cursor=None, **ask)
     plans = plans_of(database, lambda d, tx: d.events.page_of_feedback(tx, cursor=cursor, **ask))
     by_receipt = [plan for plan in plans if "ix_feedback_family_received (family=? AND received_at>?" in plan]
     assert len(by_receipt) == (2 if family is None else 1), "of all, first when each family's events begin"
