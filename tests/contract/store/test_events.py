@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,21 @@ from optimizer.adapters.store import Database
 from optimizer.core.base.errors import Busy, Conflict, InvalidInput, KeyReused
 from optimizer.core.feedback.events import FeedbackEvent, Interaction, LabelSummary, LaterParts
 from optimizer.core.views.rollout_status import ArmTotals
-from tests.rows.event_rows import rows_of
-from tests.stores import FAMILY, NOW, arm, feedback, interaction, minutes, reading, writing
+from tests.stores import FAMILY, NOW, arm, feedback, interaction, keep_events, minutes, reading, writing
 
 
-def add(database: Database, interactions: Sequence[Interaction], outcomes: Sequence[FeedbackEvent]) -> None:
-    writing(database).events.add_new(rows_of(interactions), rows_of(outcomes))
+def page(database: Database, **filters: object) -> tuple[list[FeedbackEvent], str | None]:
+    usual = {"family": None, "variant": None, "since": None, "cursor": None, "limit": 9}
+    return reading(database).events.page_of_feedback(**{**usual, **filters})
+
+
+def whole(ask: Callable[[str | None], tuple[list[Any], str | None]]) -> list[Any]:
+    """What all pages hold, one after the other; ``ask``: for the page behind a cursor."""
+    seen, cursor = ask(None)
+    while cursor is not None:
+        following, cursor = ask(cursor)
+        seen += following
+    return seen
 
 
 class TestAdding:
@@ -26,16 +36,16 @@ class TestAdding:
     def test_of_rows_of_which_one_is_stored_none_is_written(
         self, database: Database, interactions: list[Interaction], outcomes: list[FeedbackEvent]
     ) -> None:
-        add(database, interactions, outcomes)
+        keep_events(database, [*interactions, *outcomes])
         with pytest.raises(Busy):
-            add(database, [*interactions, interaction("new")], [*outcomes, feedback("new")])
+            keep_events(database, [*interactions, interaction("new"), *outcomes, feedback("new")])
         assert reading(database).events.known({(FAMILY, "new")}) == {}
         (of_arm,) = reading(database).events.arm_summary(FAMILY, None)
         assert of_arm.n_interactions + of_arm.n_labelled == 1
 
     def test_families_do_not_share_ids(self, database: Database) -> None:
         elsewhere = feedback("a", of=arm(family="triage"), content_hash="another")
-        add(database, [], [feedback("a"), elsewhere])
+        keep_events(database, [feedback("a"), elsewhere])
         assert reading(database).events.known({(FAMILY, "a"), ("triage", "a")}) == {
             (FAMILY, "a"): "hash of a",
             ("triage", "a"): "another",
@@ -43,21 +53,18 @@ class TestAdding:
 
     def test_more_events_than_a_query_can_name_are_taken_at_once(self, database: Database) -> None:
         rows = [feedback(f"fb_{i}") for i in range(1201)]
-        add(database, [], rows)
-        assert reading(database).events.known({(FAMILY, row.id) for row in rows}) == {
-            (FAMILY, row.id): row.content_hash for row in rows
-        }
+        keep_events(database, rows)
+        hashes = {(FAMILY, row.id): row.content_hash for row in rows}
+        assert reading(database).events.known(hashes.keys()) == hashes
 
     def test_known_names_both_kinds_by_content(self, database: Database) -> None:
-        add(database, [interaction("i")], [feedback("f")])
+        keep_events(database, [interaction("i"), feedback("f")])
         found = reading(database).events.known({(FAMILY, "i"), (FAMILY, "f"), (FAMILY, "x"), ("triage", "i")})
         assert found == {(FAMILY, "i"): "hash of i", (FAMILY, "f"): "hash of f"}
 
     def test_no_events_are_no_work(self, database: Database) -> None:
-        add(database, [], [])
-        assert reading(database).events.page_of_feedback(
-            family=None, variant=None, since=None, cursor=None, limit=1
-        ) == ([], None)
+        keep_events(database, [])
+        assert page(database) == ([], None)
 
 
 class TestReading:
@@ -75,7 +82,7 @@ class TestReading:
                 {"error": "timeout"},
             ],
         )
-        add(database, [written], [])
+        keep_events(database, [written])
         assert reading(database).events.interaction("in_1") == written
         assert reading(database).events.interaction("in_1", FAMILY) == written
         assert reading(database).events.interaction("in_1", "triage") is None
@@ -83,24 +90,17 @@ class TestReading:
 
     def test_texts_that_come_later_are_added_where_there_are_none(self, database: Database) -> None:
         without, other = interaction(input=None, output=None), interaction("in_2", input=None, output="here")
-        add(database, [without, other], [])
+        keep_events(database, [without, other])
         for each in (without, other):
             writing(database).events.add_texts(each, input={"document": "Füße"}, output="later")
         kept = reading(database).events.interactions({"in_1", "in_2"})
-        assert [(one.input, one.output) for (one,) in (kept["in_1"], kept["in_2"])] == [
-            ({"document": "Füße"}, "later"),
-            ({"document": "Füße"}, "here"),
-        ]
+        assert [one.input for (one,) in kept.values()] == [{"document": "Füße"}] * 2
+        assert {id: one.output for id, (one,) in kept.items()} == {"in_1": "later", "in_2": "here"}
 
     def test_later_parts_stand_beside_their_interaction_and_count_as_money(self, database: Database) -> None:
-        later = LaterParts(
-            family=FAMILY,
-            interaction="in_1",
-            parts=[{"model": "big", "purpose": "audit"}],
-            cost_usd=0.5,
-            received_at=NOW,
-        )
-        add(database, [interaction(cost_usd=0.25, by_gateway=True)], [])
+        parts = [{"model": "big", "purpose": "audit"}]
+        later = LaterParts(family=FAMILY, interaction="in_1", parts=parts, cost_usd=0.5, received_at=NOW)
+        keep_events(database, [interaction(cost_usd=0.25, by_gateway=True)])
         writing(database).events.add_later_parts(later)
         assert reading(database).events.later_parts(FAMILY, {"in_1", "in_2"}) == {"in_1": later}
         assert reading(database).events.later_parts("triage", {"in_1"}) == {}
@@ -115,21 +115,17 @@ class TestReading:
             interaction("elsewhere", of=arm(family="triage"), received_at=minutes(2), parts=parts),
             interaction("another", of=arm(variant="v_bbbbbbbbbbbb"), received_at=minutes(5), parts=parts),
         ]
-        add(database, [*ours, *others], [])
-        asked = {"since": minutes(1)}
-        assert reading(database).events.made_of_parts(FAMILY, {"v_aaaaaaaaaaaa"}, **asked, limit=2) == [
-            ours[3],
-            ours[2],
-        ]
-        assert reading(database).events.n_made_of_parts(FAMILY, {"v_aaaaaaaaaaaa"}, **asked) == 3
-        both = {"v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"}
-        assert [one.id for one in reading(database).events.made_of_parts(FAMILY, both, **asked, limit=9)] == [
-            "another",
-            "in_3",
-            "in_2",
-            "in_1",
-        ]
-        assert reading(database).events.made_of_parts(FAMILY, set(), **asked, limit=9) == []
+        keep_events(database, [*ours, *others])
+        one, both = {"v_aaaaaaaaaaaa"}, {"v_aaaaaaaaaaaa", "v_bbbbbbbbbbbb"}
+
+        def ids(variants: set[str], limit: int) -> list[str]:
+            made = reading(database).events.made_of_parts(FAMILY, variants, since=minutes(1), limit=limit)
+            return [each.id for each in made]
+
+        assert ids(one, 2) == ["in_3", "in_2"]
+        assert reading(database).events.n_made_of_parts(FAMILY, one, since=minutes(1)) == 3
+        assert ids(both, 9) == ["another", "in_3", "in_2", "in_1"]
+        assert ids(set(), 9) == []
 
     def test_of_several_corrections_the_latest_counts(self, database: Database) -> None:
         told = [
@@ -140,7 +136,7 @@ class TestReading:
             feedback("e", interaction="in_3", expected={"summary": "not asked for"}),
             feedback("f", of=arm(family="triage"), interaction="in_2", expected={"summary": "elsewhere"}),
         ]
-        add(database, [], told)
+        keep_events(database, told)
         assert reading(database).events.corrections(FAMILY, {"in_1", "in_2"}) == {"in_1": {"summary": "late"}}
 
     def test_feedback_comes_back_as_it_was_written(self, database: Database) -> None:
@@ -148,7 +144,7 @@ class TestReading:
             feedback("a", interaction="in_1", expected={"summary": "x"}, score=0.25, success=None, label="good"),
             feedback("b", interaction="in_1", success=False, source="judge"),
         ]
-        add(database, [], [*outcomes, feedback("c")])
+        keep_events(database, [*outcomes, feedback("c")])
         assert reading(database).events.feedback_of([(FAMILY, "in_1")]) == outcomes
         assert reading(database).events.feedback_of([(FAMILY, "b"), ("triage", "a")], by_id=True) == outcomes[1:]
 
@@ -156,27 +152,14 @@ class TestReading:
 class TestPages:
     def test_pages_of_interactions_hold_each_once_in_the_order_of_arrival(self, database: Database) -> None:
         rows = [interaction(f"in_{i:02}", received_at=minutes(i // 3)) for i in range(10)]
-        add(database, rows[::-1], [feedback()])
-        seen, cursor = [], None
-        while not seen or cursor is not None:
-            page, cursor = reading(database).events.page_of_interactions(
-                family=FAMILY, variant=None, since=minutes(1), cursor=cursor, limit=4
-            )
-            seen += page
-        assert seen == rows[3:]
+        keep_events(database, [*rows[::-1], feedback()])
+        of = {"family": FAMILY, "variant": None, "since": minutes(1), "limit": 4}
+        assert whole(lambda cursor: reading(database).events.page_of_interactions(cursor=cursor, **of)) == rows[3:]
 
     def test_pages_hold_every_event_once_in_the_order_of_arrival(self, database: Database) -> None:
         rows = [feedback(f"fb_{i:02}", received_at=minutes(i // 3)) for i in range(10)]  # several of one moment
-        add(database, [], rows[::-1])
-        seen, cursor = [], None
-        while True:
-            page, cursor = reading(database).events.page_of_feedback(
-                family=FAMILY, variant=None, since=None, cursor=cursor, limit=4
-            )
-            seen += page
-            if cursor is None:
-                break
-        assert seen == rows
+        keep_events(database, rows[::-1])
+        assert whole(lambda cursor: page(database, family=FAMILY, cursor=cursor, limit=4)) == rows
 
     def test_pages_of_all_families_hold_every_event_once_also_where_several_came_at_once(
         self, database: Database
@@ -185,25 +168,16 @@ class TestPages:
             feedback(f"fb_{i // 3}", of=arm(family=family), received_at=minutes(i // 6))
             for i, family in enumerate(("a", FAMILY, "triage") * 6)
         ]
-        add(database, [], rows[::-1])
+        keep_events(database, rows[::-1])
         for limit in (1, 4, 18):
-            seen, cursor = list[FeedbackEvent](), None
-            while not seen or cursor is not None:
-                page, cursor = reading(database).events.page_of_feedback(
-                    family=None, variant=None, since=None, cursor=cursor, limit=limit
-                )
-                seen += page
-            assert seen == rows, limit
+            assert whole(lambda cursor, limit=limit: page(database, cursor=cursor, limit=limit)) == rows
 
     def test_family_variant_and_time_narrow_the_page(self, database: Database) -> None:
         late, other = feedback("late", received_at=minutes(5)), feedback("other", of=arm(variant="v_bbbbbbbbbbbb"))
-        add(database, [], [feedback("a"), late, other, feedback("x", of=arm(family="triage"))])
+        keep_events(database, [feedback("a"), late, other, feedback("x", of=arm(family="triage"))])
 
         def ids(**filters: object) -> list[str]:
-            page, _ = reading(database).events.page_of_feedback(
-                **{"family": None, "variant": None, "since": None, "cursor": None, "limit": 9, **filters},
-            )
-            return [event.id for event in page]
+            return [event.id for event in page(database, **filters)[0]]
 
         assert ids(family="triage") == ["x"]
         assert ids(family=FAMILY, variant="v_bbbbbbbbbbbb") == ["other"]
@@ -211,9 +185,9 @@ class TestPages:
 
     @pytest.mark.parametrize("cursor", ["", "nonsense", "bnVsbA", "WyJhIiwgImIiXQ", "é"])
     def test_a_cursor_from_elsewhere_is_refused(self, database: Database, cursor: str) -> None:
-        add(database, [], [feedback()])
+        keep_events(database, [feedback()])
         with pytest.raises(InvalidInput, match="cursor"):
-            reading(database).events.page_of_feedback(family=None, variant=None, since=None, cursor=cursor, limit=1)
+            page(database, cursor=cursor)
 
 
 class TestAnswers:
@@ -231,76 +205,48 @@ class TestAnswers:
 class TestSums:
     def test_arms_are_summed_up_without_counting_what_is_missing_as_zero(self, database: Database) -> None:
         candidate = arm(variant="v_bbbbbbbbbbbb", role="candidate")
-        add(
-            database,
-            [
-                interaction("1", latency_ms=10.0, cost_usd=0.5),
-                interaction("2", latency_ms=None, error="timeout"),
-                interaction("3", of=candidate, latency_ms=None),
-            ],
-            [
-                feedback("1", score=1.0),
-                feedback("2", success=False),
-                feedback("3", success=None, score=0.5),
-                feedback("4", success=None, label="x"),
-            ],
-        )
+        rows = [
+            interaction("1", latency_ms=10.0, cost_usd=0.5),
+            interaction("2", latency_ms=None, error="timeout"),
+            interaction("3", of=candidate, latency_ms=None),
+            feedback("1", score=1.0),
+            feedback("2", success=False),
+            feedback("3", success=None, score=0.5),
+            feedback("4", success=None, label="x"),
+        ]
+        keep_events(database, rows)
         champion_sums = ArmTotals(
-            variant="v_aaaaaaaaaaaa",
-            role="champion",
-            n_interactions=2,
-            n_errors=1,
-            n_labelled=2,
-            n_success=1,
-            n_scored=2,
-            mean_score=0.75,
-            mean_latency_ms=10.0,
-            cost_usd=0.5,
+            **{"variant": "v_aaaaaaaaaaaa", "role": "champion", "n_interactions": 2, "n_errors": 1, "n_labelled": 2},
+            **{"n_success": 1, "n_scored": 2, "mean_score": 0.75, "mean_latency_ms": 10.0, "cost_usd": 0.5},
         )
-        candidate_sums = ArmTotals(
-            variant="v_bbbbbbbbbbbb",
-            role="candidate",
-            n_interactions=1,
-            n_errors=0,
-            n_labelled=0,
-            n_success=0,
-            n_scored=0,
-            mean_score=None,
-            mean_latency_ms=None,
-            cost_usd=0.0,
-        )
+        nothing = dict.fromkeys(("n_errors", "n_labelled", "n_success", "n_scored"), 0)
+        unknown = {"mean_score": None, "mean_latency_ms": None, "cost_usd": 0.0}
+        candidate_sums = ArmTotals(variant="v_bbbbbbbbbbbb", role="candidate", n_interactions=1, **nothing, **unknown)
         assert reading(database).events.arm_summary(FAMILY, "ro_1") == [champion_sums, candidate_sums]
         assert reading(database).events.arm_summary(FAMILY, None) == [champion_sums, candidate_sums]
         assert reading(database).events.arm_summary(FAMILY, "ro_2") == []
 
     def test_a_familys_money_is_what_the_gateway_recorded_itself_since_a_time(self, database: Database) -> None:
-        add(
-            database,
-            [
-                interaction("1", cost_usd=0.5, by_gateway=True),
-                interaction("2", cost_usd=None, by_gateway=True),
-                interaction("3", cost_usd=0.25, by_gateway=True),
-                interaction("said", cost_usd=1000.0),
-                interaction("old", cost_usd=8.0, by_gateway=True, received_at=NOW - timedelta(hours=1)),
-            ],
-            [],
-        )
+        rows = [
+            interaction("1", cost_usd=0.5, by_gateway=True),
+            interaction("2", cost_usd=None, by_gateway=True),
+            interaction("3", cost_usd=0.25, by_gateway=True),
+            interaction("said", cost_usd=1000.0),
+            interaction("old", cost_usd=8.0, by_gateway=True, received_at=NOW - timedelta(hours=1)),
+        ]
+        keep_events(database, rows)
         assert reading(database).events.cost_usd(FAMILY, NOW - timedelta(minutes=30)) == 0.75
         assert reading(database).events.cost_usd(FAMILY, NOW + timedelta(days=1)) == 0.0
         assert reading(database).events.cost_usd("another", NOW - timedelta(days=1)) == 0.0
 
     def test_labels_are_counted_by_variant_field_and_source_since_a_time(self, database: Database) -> None:
-        old = feedback("old", received_at=NOW - timedelta(days=1))
-        add(
-            database,
-            [],
-            [
-                old,
-                feedback("1"),
-                feedback("2", success=False, score=0.5),
-                feedback("3", success=None, score=1.0, source="judge"),
-            ],
-        )
+        rows = [
+            feedback("old", received_at=NOW - timedelta(days=1)),
+            feedback("1"),
+            feedback("2", success=False, score=0.5),
+            feedback("3", success=None, score=1.0, source="judge"),
+        ]
+        keep_events(database, rows)
         summary = reading(database).events.label_summary(FAMILY, NOW)
         of = {"variant": "v_aaaaaaaaaaaa"}
         assert summary == [

@@ -80,6 +80,10 @@ def gone(report: PruneReport) -> dict[Any, int]:
     return {(one.rows if one.family is None else (one.family, one.rows)): one.n for one in report.items if one.n}
 
 
+def pruned(store: Database, *families: Family) -> dict[Any, int]:
+    return gone(prune_records(store, CLOCK, kept(store, *families)))
+
+
 def add_events(store: Database, of: str, days: float, n: int) -> None:
     def write(tx: Any) -> None:
         where, at = arm(family=of, rollout=None), ago(days)
@@ -121,7 +125,7 @@ def test_each_family_keeps_what_was_sent_for_its_own_days(store: Database) -> No
     assert reading(store).events.interaction("in-9-0", FAMILY) is not None
     assert reading(store).events.interaction("in-9-0", "triage") is None
     assert reading(store).events.interaction("in-6-0", "triage") is not None
-    assert gone(prune_records(store, CLOCK, kept(store, family(), family("triage", days=7)))) == {}
+    assert pruned(store, family(), family("triage", days=7)) == {}
 
 
 def test_the_counts_of_an_arm_outlast_its_events(store: Database) -> None:
@@ -161,7 +165,7 @@ def test_between_two_batches_it_can_be_ended_and_goes_on_at_the_next_call(store:
 
     report = prune_records(store, CLOCK, kept(store, family()), pause=pause, batch=5)
     assert (left, report.more, gone(report)) == ([15, 10], True, {(FAMILY, "feedback_events"): 10})
-    assert gone(prune_records(store, CLOCK, kept(store, family())))[FAMILY, "feedback_events"] == 10
+    assert pruned(store, family())[FAMILY, "feedback_events"] == 10
 
 
 def test_a_family_whose_file_does_not_say_how_long_is_left_alone_and_named(store: Database) -> None:
@@ -195,9 +199,9 @@ def test_what_the_watch_on_the_champion_has_not_read_stays(store: Database) -> N
     champion = Champion(family=FAMILY, seq=1, variant=watch.variant, since=ago(200), why="first", by="anna")
     store.write(lambda tx: (store.champions.put(tx, champion), store.drift_detectors.put(tx, [tenure])))
     add_events(store, FAMILY, 99, 1)
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
+    assert pruned(store, family()) == {}
     writing(store).drift_detectors.put([replace(tenure, read_until=NOW)])
-    assert (FAMILY, "interactions") in gone(prune_records(store, CLOCK, kept(store, family())))
+    assert (FAMILY, "interactions") in pruned(store, family())
 
 
 # --- examples, reviews, answers to repeated requests ------------------------------------------------------------------
@@ -219,7 +223,7 @@ def test_corrections_that_nobody_released_go_and_released_and_imported_ones_stay
     writing(store).examples.add(rows)
     writing(store).reviews.open("rv_1", FAMILY, "release_example", "old", {"split": "train"}, ago(91))
     writing(store).reviews.open("rv_2", FAMILY, "release_example", "young", {"split": "train"}, ago(80))
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, "examples"): 1, (FAMILY, "reviews"): 1}
+    assert pruned(store, family()) == {(FAMILY, "examples"): 1, (FAMILY, "reviews"): 1}
     with store.read() as tx:
         ids = [row["id"] for row in tx.execute(text("SELECT id FROM examples ORDER BY id")).mappings()]
         assert [review.id for review in store.reviews.page(tx, FAMILY, None)] == ["rv_2"]
@@ -229,18 +233,16 @@ def test_corrections_that_nobody_released_go_and_released_and_imported_ones_stay
 def test_a_study_under_way_keeps_the_examples_that_it_was_given(store: Database) -> None:
     writing(store).examples.add([example("old", 91)])
     writing(store).studies.add(study(status="running"))
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
+    assert pruned(store, family()) == {}
     writing(store).studies.update("st_1", status="finished", finished_at=NOW)
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, "examples"): 1}
+    assert pruned(store, family()) == {(FAMILY, "examples"): 1}
 
 
 def test_answers_to_idempotency_keys_go_with_the_strictest_family(store: Database) -> None:
     for days in (6, 9, 31):
         writing(store).events.store_answer("key ann", f"k{days}", "hash", {"accepted": 1}, ago(days))
-    assert gone(prune_records(store, CLOCK, kept(store, family(days=90)))) == {"idempotency_keys": 1}
-    assert gone(prune_records(store, CLOCK, kept(store, family(days=90), family("triage", days=7)))) == {
-        "idempotency_keys": 1
-    }
+    assert pruned(store, family(days=90)) == {"idempotency_keys": 1}
+    assert pruned(store, family(days=90), family("triage", days=7)) == {"idempotency_keys": 1}
     assert reading(store).events.stored_answer("key ann", "k6", "hash") is not None
 
 
@@ -285,7 +287,7 @@ def test_texts_and_answers_per_example_of_a_study_go_and_its_money_scores_and_fi
     add_study(store, "st_young", finished_days_ago=80)
     add_study(store, "st_running", finished_days_ago=None, status="running")
     kinds = {"texts_of_model_calls": 2, "outputs_of_studies": 2, "tier_answers": 1, "confidences_of_studies": 1}
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, row): n for row, n in kinds.items()}
+    assert pruned(store, family()) == {(FAMILY, row): n for row, n in kinds.items()}
     assert texts_of(store, "st_old") == (None,) * 7 + (["confidence"],)
     for id in ("st_young", "st_running"):
         assert None not in texts_of(store, id)
@@ -297,7 +299,7 @@ def test_texts_and_answers_per_example_of_a_study_go_and_its_money_scores_and_fi
         assert store.journal.find(tx, "key 1", study="st_old", not_before=ago(999)) is not None, (
             "of another study of the same question"
         )
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
+    assert pruned(store, family()) == {}
 
 
 def test_the_report_of_an_evaluation_goes_and_its_batch_stays(store: Database) -> None:
@@ -313,18 +315,18 @@ def test_the_report_of_an_evaluation_goes_and_its_batch_stays(store: Database) -
             store.runs.update(tx, id, status="finished", finished_at=ago(days), result=report)
 
     store.write(write)
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {(FAMILY, "reports_of_evaluations"): 1}
+    assert pruned(store, family()) == {(FAMILY, "reports_of_evaluations"): 1}
     with store.read() as tx:
         old, young = (store.runs.get(tx, id) for id in ("ev_old", "ev_young"))
         assert (old.result, young.result) == (None, report)
         assert len(store.performance.batches(tx, FAMILY)) == 1
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
+    assert pruned(store, family()) == {}
 
 
 def test_what_the_study_behind_a_rollout_recorded_stays_until_the_rollout_is_through(store: Database) -> None:
     add_study(store, "st_old", finished_days_ago=91)
     writing(store).rollouts.add(rollout(study="st_old", created_at=ago(1)))
-    assert gone(prune_records(store, CLOCK, kept(store, family()))) == {}
+    assert pruned(store, family()) == {}
 
 
 def test_calls_outside_studies_go_with_their_family(store: Database) -> None:
@@ -338,9 +340,7 @@ def test_calls_outside_studies_go_with_their_family(store: Database) -> None:
             f"ca_{name}", **{"study": None, "sent_at": ago(91), "request": {"messages": ["a text"]}, **changes}
         )
         writing(store).journal.send(entry)
-    assert gone(prune_records(store, CLOCK, kept(store, family(), family("triage", days=400)))) == {
-        (FAMILY, "model_calls"): 1
-    }
+    assert pruned(store, family(), family("triage", days=400)) == {(FAMILY, "model_calls"): 1}
 
 
 def test_calls_outside_studies_lose_their_texts_and_count_as_spent_until_their_month_is_over(store: Database) -> None:
@@ -353,13 +353,13 @@ def test_calls_outside_studies_lose_their_texts_and_count_as_spent_until_their_m
     dry = what_would_go(store, kept(store, family(days=7)))
     (calls,) = (one for one in dry.items if one.rows == "model_calls")
     assert (calls.n, calls.before, "spending" in calls.held_by) == (1, month_of(NOW), True)
-    assert gone(prune_records(store, CLOCK, kept(store, family(days=7)))) == {
+    assert pruned(store, family(days=7)) == {
         (FAMILY, "model_calls"): 1,
         (FAMILY, "texts_of_model_calls"): 1,
     }
     assert reading(store).journal.usd_without_a_run(month_of(NOW)) == {FAMILY: 0.25}
     assert reading(store).journal.find("key 1", study=None, not_before=ago(99)) is None
-    assert gone(prune_records(store, CLOCK, kept(store, family(days=7)))) == {}
+    assert pruned(store, family(days=7)) == {}
 
 
 # --- what is kept per installation ------------------------------------------------------------------------------------
@@ -394,7 +394,7 @@ def test_old_records_of_the_content_pipeline_go_and_their_sums_stay(records: Dat
 
 
 def test_for_ever_is_for_ever(records: Database) -> None:
-    assert gone(prune_records(records, CLOCK, kept(records, pipeline_days=0))) == {}
+    assert pruned(records) == {}
     assert n_left(records) == (100, 100)
 
 
