@@ -26,7 +26,7 @@ from optimizer.adapters.models.language_models import Models
 from optimizer.adapters.store import Database, engine
 from optimizer.adapters.store.tables.performance import VARIANT_PERFORMANCE
 from optimizer.core.base.values import Budget
-from optimizer.core.family.variant import Variant
+from optimizer.core.family.variant import Variant, VariantRecord
 from optimizer.core.feedback.events import Arm, FeedbackEvent, Interaction
 from optimizer.core.models.language import ModelAnswer
 from optimizer.core.search.study import Study
@@ -229,6 +229,15 @@ def rollout(id: str = "ro_1", **changes: Any) -> Rollout:
 
 def variant(text: str = "Summarize: {{document}}") -> Variant:
     return Variant(messages=({"role": "user", "content": text},))
+
+
+def keep_variant(store: Database, family: str, variant: Variant, at: datetime = NOW, **changes: Any) -> str:
+    """As somebody has saved it; returns its id."""
+    record = VariantRecord(
+        **{"family": family, "variant": variant, "source": "person", "created_at": at, "created_by": "ann", **changes}
+    )
+    writing(store).variants.add(record)
+    return variant.id
 
 
 def call(id: str = "ca_1", **changes: Any) -> JournalEntry:

@@ -13,7 +13,7 @@ from typing import Any
 from optimizer.adapters.files.spool import NAME, Spool
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.dataset.examples import make_example
-from optimizer.core.family.variant import Variant, VariantRecord
+from optimizer.core.family.variant import Variant
 from optimizer.core.feedback.events import Arm
 from optimizer.core.feedback.reported import Report
 from optimizer.core.search.playbook.entries import Entry
@@ -25,7 +25,7 @@ from optimizer.jobs.feedback.place_events import ReadEvent
 from optimizer.jobs.feedback.spooled_records import interaction_record
 from optimizer.ports import Clock, JournalEntry, Store, UnitCount
 from tests import stores
-from tests.stores import writing
+from tests.stores import keep_variant
 
 MARK = "zq7marker"
 UNIT = f"jane.{MARK}@example.org"
@@ -140,10 +140,7 @@ def store_variant(
     if example is not None:
         messages.insert(0, {"role": "examples"})
         content["examples"] = [{"id": example, "input": {"text": "short"}, "output": "billing"}]
-    variant = Variant.from_content(content)
-    record = VariantRecord(family=family, variant=variant, source="person", created_at=now, created_by="ann", note=note)
-    writing(store).variants.add(record)
-    return variant.id
+    return keep_variant(store, family, Variant.from_content(content), now, note=note)
 
 
 def serve(tx: Any, store: Store, now: Any, variant: str, *, after: str) -> None:

@@ -34,13 +34,8 @@ def example(id: str, split: Split = "train", **changes: Any) -> Example:
     return Example(id=id, split=split, **{**usual, **changes})
 
 
-SOME = [
-    example("t1"),
-    example("t2", released=True),
-    example("d1", "dev"),
-    example("h1", "holdout"),
-    example("h2", "holdout"),
-]
+SEALED = [example("h1", "holdout"), example("h2", "holdout")]
+SOME = [example("t1"), example("t2", released=True), example("d1", "dev"), *SEALED]
 
 
 @pytest.fixture
@@ -52,21 +47,14 @@ def filled(database: Database) -> Database:
 class TestAdding:
     def test_the_same_content_is_a_duplicate_and_other_content_a_conflict(self, filled: Database) -> None:
         again, other = example("t1", created_at=NOW.replace(hour=10)), example("t1", expected={"summary": "changed"})
-        assert writing(filled).examples.add([again, other, example("t3")]) == [
-            "duplicate",
-            "id_conflict",
-            "accepted",
-        ]
+        verdicts = ["duplicate", "id_conflict", "accepted"]
+        assert writing(filled).examples.add([again, other, example("t3")]) == verdicts
         assert reading(filled).examples.of_split(FAMILY, split="train")[0] == SOME[0]
 
     def test_repetitions_within_one_batch_are_told_apart(self, database: Database) -> None:
         first, other = example("a"), example("a", expected={"summary": "changed"})
-        assert writing(database).examples.add([first, first, other, example("b")]) == [
-            "accepted",
-            "duplicate",
-            "id_conflict",
-            "accepted",
-        ]
+        verdicts = ["accepted", "duplicate", "id_conflict", "accepted"]
+        assert writing(database).examples.add([first, first, other, example("b")]) == verdicts
 
     def test_counts_name_every_split(self, filled: Database) -> None:
         assert reading(filled).examples.counts(FAMILY) == {"train": 2, "dev": 1, "holdout": 2}
@@ -111,9 +99,9 @@ class TestHoldout:
         def look(study: str, ids: list[str] | None) -> list[Example]:
             return filled.write(lambda tx: sealed_holdout().open(tx, FAMILY, study, ids, NOW))
 
-        assert look("st_1", ["h2", "h1"]) == [SOME[4], SOME[3]]  # in the order asked for
-        assert look("st_1", None) == SOME[3:]
-        assert look("st_2", ["h2", "t1"]) == [SOME[4]]  # train cannot be had through this door
+        assert look("st_1", ["h2", "h1"]) == SEALED[::-1]  # in the order asked for
+        assert look("st_1", None) == SEALED
+        assert look("st_2", ["h2", "t1"]) == SEALED[1:]  # train cannot be had through this door
         with filled.read() as tx:
             assert filled.examples.looks(tx, FAMILY, ["h1"]) == 1
             assert filled.examples.looks(tx, FAMILY, ["h1", "h2"]) == 2
@@ -185,15 +173,8 @@ LETTER = "my parcel of last week has not come yet and the courier says that it w
 
 
 def ungrouped(id: str, document: str, **changes: Any) -> Example:
-    return make_example(
-        family=FAMILY,
-        id=id,
-        input={"document": document},
-        expected={"summary": id},
-        origin="import",
-        created_at=NOW,
-        **changes,
-    )
+    usual = {"family": FAMILY, "expected": {"summary": id}, "origin": "import", "created_at": NOW}
+    return make_example(id=id, input={"document": document}, **usual, **changes)
 
 
 def splitwise(split: Split, form: str = LETTER) -> str:

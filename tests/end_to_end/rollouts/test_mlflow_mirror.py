@@ -22,7 +22,7 @@ from optimizer.core.family.masking import Masker
 from optimizer.core.family.variant import VariantRecord
 from optimizer.core.search.study import Study, Trial, shown_variants
 from optimizer.core.serving import champion
-from optimizer.core.serving.rollout import Champion, Rollout
+from optimizer.core.serving.rollout import Champion
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.outbox import mirror_outbox
 from optimizer.jobs.outbox.mirror_outbox import TOPICS, mirror_once, wait_s
@@ -32,7 +32,7 @@ from tests.cases import named
 from tests.rows import mlflow_story as story
 from tests.rows.mlflow_story import FAMILY, STUDY, VARIANTS, after_it
 from tests.stand_ins.mlflow_store import NewMlflow
-from tests.stores import arm, interaction, keep_events, reading, writing
+from tests.stores import arm, interaction, keep_events, reading, rollout, writing
 from tests.worlds.study_world import topic_family
 
 WINNER = VARIANTS[4].id
@@ -250,30 +250,16 @@ def test_a_candidate_that_was_rolled_back_loses_its_alias_without_an_alert(
     mirrored: tuple[Database, MlflowTracker],
 ) -> None:
     store, tracker = mirrored
-    rollout = Rollout(
-        id="ro_1",
-        family=FAMILY,
-        candidate=VARIANTS[2].id,
-        champion=VARIANTS[0].id,
-        aim="quality",
-        ladder=(0.1,),
-        salt="s",
-        status="deploying",
-        stage=0,
-        held=False,
-        version=1,
-        settings={},
-        stage_history=[{"share": 0.1, "from": story.START.isoformat(), "to": None}],
-        created_at=story.START,
-        created_by="t",
-    )
-    writing(store).rollouts.add(rollout)
+    both = {"candidate": VARIANTS[2].id, "champion": VARIANTS[0].id}
+    history = [{"share": 0.1, "from": story.START.isoformat(), "to": None}]
+    deploying = rollout(family=FAMILY, **both, status="deploying", stage=0, stage_history=history)
+    writing(store).rollouts.add(deploying)
     story.queue(store, "rollout", "ro_1")
     assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
     client, name = tracker._client, f"detent-{FAMILY}"
     assert client.get_prompt_version_by_alias(name, "candidate").tags["detent.variant"] == VARIANTS[2].id
     n_alerts = len(reading(store).alerts.all(open_only=False))
-    ended = replace(rollout, status="rolled_back", outcome="cancelled", version=2, ended_at=story.START)
+    ended = replace(deploying, status="rolled_back", outcome="cancelled", version=2, ended_at=story.START)
     writing(store).rollouts.save(ended, None)
     story.queue(store, "rollout", "ro_1")
     assert mirror_once(store, lambda: tracker, after_it(), {FAMILY: None}) == 1
@@ -557,14 +543,14 @@ def test_what_follows_a_change_of_a_name_waits_until_mlflow_has_heard_of_it(
 ) -> None:
     store, tracker = story.open_database(tmp_path), MlflowTracker(new_mlflow(tmp_path / "mlflow.db"))
     story.tell(store)
-    client, clock, names = tracker._client, after_it(), store.family_names
+    client, clock = tracker._client, after_it()
     mirror_once(store, lambda: tracker, clock, {FAMILY: None})
     experiment = client.get_experiment_by_name(f"detent/{FAMILY}").experiment_id
     if act == "rename":
         family = new = "digest"
-        store.write(lambda tx: names.rename(tx, FAMILY, new, clock.now()))
+        writing(store).family_names.rename(FAMILY, new, clock.now())
     else:
-        family, new = FAMILY, store.write(lambda tx: names.retire(tx, FAMILY, clock.now()))
+        family, new = FAMILY, writing(store).family_names.retire(FAMILY, clock.now())
     story.queue(store, "family", new, was=FAMILY)
     for _ in range(3):
         clock.at += timedelta(seconds=wait_s(3))
@@ -572,7 +558,7 @@ def test_what_follows_a_change_of_a_name_waits_until_mlflow_has_heard_of_it(
     if act == "rename":
         story.queue(store, "prompt", family)
     else:
-        store.write(lambda tx: names.restore(tx, new, FAMILY, clock.now()))
+        writing(store).family_names.restore(new, FAMILY, clock.now())
         story.queue(store, "family", FAMILY, was=new)
     assert mirror_once(store, lambda: tracker, clock, {family: None}) == 0
     clock.at += timedelta(seconds=wait_s(3))

@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from optimizer.core.base.errors import Conflict, InvalidInput, ModelFailed, NotFound
-from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.families.retire_family import require_idle
 from optimizer.jobs.request import ItemRequest, PageRequest
 from optimizer.jobs.runs.create_comparison import (
@@ -22,7 +21,7 @@ from optimizer.jobs.runs.preview_variant import PreviewRequest, preview_variant
 from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
-from tests.stores import reading, writing
+from tests.stores import keep_variant, reading, writing
 from tests.worlds.judged_world import JudgedWorld, judge_model, prompt_of, says, writer_by
 from tests.worlds.study_world import START, Killed, TopicModel, World, killed_at, topic_examples
 
@@ -35,10 +34,7 @@ class Compared:
     def __init__(self, world, **changes):
         self.world, base = world, world.family.variant()
         self.other = replace(base, model={**base.model, **(changes or {"max_tokens": 7})})
-        record = VariantRecord(
-            family=world.family.name, variant=self.other, source="person", created_at=START, created_by="ann"
-        )
-        writing(world.store).variants.add(record)
+        keep_variant(world.store, world.family.name, self.other, START)
         self.context = world.run_context(lambda: True)
 
     def start(self, *, n=6, dry_run=False, variants=None, **caps):
@@ -223,8 +219,7 @@ def test_a_judge_that_could_not_be_understood_is_read_again_as_it_was(tmp_path):
 def test_a_policy_is_read_again_call_by_call(tmp_path):
     side = judged(tmp_path, judge_model(lambda answer: 3))
     gated = replace(side.other, policy={"gate.scorer": "judge", "gate.threshold": 0.9, "gate.prompts": ["Again."]})
-    record = VariantRecord(family="letters", variant=gated, source="person", created_at=START, created_by="ann")
-    writing(side.world.store).variants.add(record)
+    keep_variant(side.world.store, "letters", gated, START)
     run = side.start(variants=["champion", gated.id])
     made = side.do(run)
     assert (made.status, made.error) == ("finished", None)

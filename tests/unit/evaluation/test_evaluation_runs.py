@@ -7,7 +7,6 @@ from dataclasses import replace
 import pytest
 
 from optimizer.core.base.errors import BudgetTooSmall, Busy, Conflict, InvalidInput, NotFound
-from optimizer.core.family.variant import VariantRecord
 from optimizer.jobs.request import ItemActRequest, ItemRequest, PageRequest
 from optimizer.jobs.runs import evaluate_suites
 from optimizer.jobs.runs.create_evaluation import (
@@ -20,7 +19,7 @@ from optimizer.jobs.runs.create_evaluation import (
 from optimizer.jobs.runs.queue_run import RunBudgetBody
 from optimizer.jobs.upkeep.read_operations import read_jobs
 from optimizer.runtime.use_cases import use_case_of
-from tests.stores import reading, writing
+from tests.stores import keep_variant, reading, writing
 from tests.worlds.judged_world import JudgedWorld, prompt_of, writer_by
 from tests.worlds.study_world import START, Killed, TopicModel, World, killed_at, topic_family
 
@@ -100,8 +99,7 @@ def test_a_cap_in_dollars_needs_a_price_of_the_champion_that_a_suite_asks_too(tm
     family = topic_family(targets={"n": 3, "regression": {"per_class": None, "latency": None}})
     world = World(tmp_path, family=family, model=TopicModel(needs=0)).fill(n_dev=8)
     mine = replace(family.variant(), model={**family.variant().model, "name": "other"})
-    record = VariantRecord(family=family.name, variant=mine, source="edited", created_at=START, created_by="ann")
-    writing(world.store).variants.add(record)
+    keep_variant(world.store, family.name, mine, START, source="edited")
     world.price = lambda name: world.model.price if name == "other" else None
     place = Evaluated(world)
     assert place.start(variant=mine.id, n=None, dry_run=True).suites[0].models == ["fake", "other"]
