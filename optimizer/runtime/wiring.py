@@ -500,7 +500,7 @@ def open_tracker(settings: Settings) -> Tracker:
     from optimizer.adapters.mlflow.tracking import MlflowTracker
 
     if settings.mlflow_tracking_uri is None:  # it is shown below the dashboard
-        return MlflowTracker(settings.tracking_uri(), settings.mlflow_dir() / "artifacts", "../studies")
+        return MlflowTracker(settings.tracking_uri(), "../studies")
     studies_at = f"{settings.public_url}/dashboard/studies" if settings.public_url else None
     return MlflowTracker(settings.tracking_uri(), studies_at=studies_at)
 

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
@@ -32,11 +31,7 @@ def connect(tracking_uri: str) -> Any:
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "15")
     os.environ.setdefault("MLFLOW_TRACKING_URI", tracking_uri)  # the registry of prompts looks here
-    file = (
-        Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///")))
-        if tracking_uri.startswith("sqlite:///")
-        else None
-    )
+    file = file_of(tracking_uri)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         _tune(file)
@@ -48,8 +43,13 @@ def connect(tracking_uri: str) -> Any:
         return MlflowClient(tracking_uri=tracking_uri, registry_uri=tracking_uri)
 
 
-@contextmanager
-def making_tables(file: Path) -> Iterator[None]:
+def file_of(tracking_uri: str) -> Path | None:
+    """The SQLite file of a local store; None where a server has the runs."""
+    place = tracking_uri.removeprefix("sqlite:///")
+    return Path(os.path.abspath(place)) if place != tracking_uri else None
+
+
+def making_tables(file: Path) -> AbstractContextManager[object]:
     """Lets one process at a time make tables.
 
     Two that open an empty file at once both run MLflow's migrations, and one of them ends with an error.
@@ -59,8 +59,7 @@ def making_tables(file: Path) -> Iterator[None]:
     """
     from filelock import FileLock
 
-    with FileLock(file.with_suffix(".lock"), timeout=TABLES_WAIT_S):
-        yield
+    return FileLock(file.with_suffix(".lock"), timeout=TABLES_WAIT_S)
 
 
 def _tune(path: Path) -> None:

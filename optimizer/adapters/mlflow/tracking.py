@@ -11,15 +11,13 @@ asynchronous one is many times slower.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from optimizer.adapters.mlflow import fields, pages
-from optimizer.adapters.mlflow.connection import connect
+from optimizer.adapters.mlflow.connection import connect, file_of
 from optimizer.adapters.mlflow.prompts import PromptRegistry
 from optimizer.core.base.canonical import digest
 from optimizer.core.family.variant import Variant
@@ -60,19 +58,17 @@ class _MirroredStudy:
 
 
 class MlflowTracker:
-    """Sends to an MLflow store (``sqlite:///…``) or server (``http://…``).
+    """Sends to an MLflow store (``sqlite:///…``), whose artifacts lie beside its file, or server (``http://…``).
 
     Args:
         tracking_uri: where MLflow keeps its runs.
-        artifact_root: folder of the artifacts of a local store;
-            by default ``artifacts`` beside its file. Unused with a server.
         studies_at: address of the pages of studies, as a reader of MLflow reaches them; None: unknown.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: Path | None = None, studies_at: str | None = None) -> None:
+    def __init__(self, tracking_uri: str, studies_at: str | None = None) -> None:
         self._studies_at = studies_at
         self._client = connect(tracking_uri)
-        self._artifact_root = artifact_root or _artifact_root(tracking_uri)
+        self._file = file_of(tracking_uri)
         self._prompts = PromptRegistry(self._client)
         self._mirrored: dict[str, _MirroredStudy] = {}
 
@@ -309,8 +305,7 @@ class MlflowTracker:
         name = f"detent/{family}"
         experiment = self._client.get_experiment_by_name(name)
         if experiment is None:
-            root = self._artifact_root
-            location = (root / family).as_uri() if root is not None else None
+            location = (self._file.parent / "artifacts" / family).as_uri() if self._file is not None else None
             tags = {"mlflow.note.content": description or f"Studies of the family {family}.", FAMILY_TAG: family}
             tags["mlflow.experimentKind"] = (
                 "custom_model_development"  # with it, MLflow opens on the runs and not on traces
@@ -355,9 +350,3 @@ class MlflowTracker:
             self._client.log_batch(run_id, tags=marks[start : start + 99])
         # The first tags come last, since a digest among them says that everything is there.
         self._client.log_batch(run_id, points[:BATCH], settings[:99], marks[:99])
-
-
-def _artifact_root(tracking_uri: str) -> Path | None:
-    if not tracking_uri.startswith("sqlite:///"):
-        return None
-    return Path(os.path.abspath(tracking_uri.removeprefix("sqlite:///"))).parent / "artifacts"

@@ -10,7 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError, TimeoutError as FutureTimeout
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -130,7 +130,7 @@ class Writer:
         guard: Callable[[], None],
         wrote: Callable[[], None],
         renew: Callable[[BaseException], None],
-        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+        turn: Callable[[], AbstractContextManager[None]],
     ) -> None:
         self._turn = turn
         self._engine = engine

@@ -12,6 +12,7 @@ from typing import Any
 from optimizer.core.base.errors import Conflict, InvalidInput
 from optimizer.core.scheduling.schedule import command_for
 from optimizer.jobs.families.family_folders import is_copy
+from optimizer.jobs.record_change import tell
 from optimizer.jobs.studies.transitions import request_stop
 from optimizer.jobs.upkeep.export_folder import SEALED, ExportFolder, rows_file
 from optimizer.ports import Clock, Store, Transaction
@@ -111,13 +112,9 @@ def stop_unfinished(store: Store, clock: Clock, report: DataImport, *, actor: st
 def begin_serving(store: Store, clock: Clock, *, actor: str, folder: DataImport) -> None:
     """Says in the record where the rows came from; who serves them reads them anew."""
 
-    def change(tx: Any) -> None:
-        names = ("exported_at", "sealed", "unit_keys", "studies", "runs", "schedules")
-        detail = {name: getattr(folder, name) for name in names}
-        store.audit.add(tx, at=clock.now(), actor=actor, action=ACT, family=None, subject="", detail=detail)
-        store.serving_version.bump(tx)
-
-    store.write(change)
+    names = ("exported_at", "sealed", "unit_keys", "studies", "runs", "schedules")
+    detail = {name: getattr(folder, name) for name in names}
+    store.write(lambda tx: tell(tx, store, ACT, None, "", detail, actor=actor, at=clock.now()))
 
 
 def import_families(folder: ExportFolder, families_dir: Path) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from optimizer.core.base.errors import Conflict, Fault, InvalidInput, NotFound, 
 from optimizer.core.base.phrasing import when
 from optimizer.core.serving.access import Access, LimitsRecord, Role, access_of, hash_of
 from optimizer.jobs.context import Context
-from optimizer.jobs.record_change import Change
+from optimizer.jobs.record_change import Change, tell
 from optimizer.jobs.request import Moment, Name, Positive, Request, StrictModel
 from optimizer.ports import CallerRecord, Clock, KeyRecord, Limited, Store, Transaction
 
@@ -175,7 +175,7 @@ def create_key(context: Context, request: KeyRequest) -> KeyReport:
         if closes is not None:
             store.api_keys.close_keyless(tx, closes)
         detail = shown_access(access) | ({"close_keyless_from": closes.isoformat()} if closes is not None else {})
-        _tell(tx, store, "key.create", name, detail, actor=actor, at=now)
+        tell(tx, store, "key.create", None, name, detail, actor=actor, at=now)
         return KeyReport(
             name=name,
             what=f"Key {name} made with role {' and '.join(access.roles)}",
@@ -218,7 +218,7 @@ def revoke_key(context: Context, request: RevokeRequest) -> KeyReport:
         changed = _require(tx, store, name).revoked_at is None
         if changed:
             store.api_keys.revoke(tx, name, now)
-            _tell(tx, store, "key.revoke", name, {}, actor=actor, at=now)
+            tell(tx, store, "key.revoke", None, name, {}, actor=actor, at=now)
         what = (
             f"Key {name} is revoked; it opens nothing any more"
             if changed
@@ -256,7 +256,7 @@ def remove_only_key(name: str, *, actor: str, store: Store, clock: Clock, is_rea
                 " first."
             )
         store.api_keys.remove(tx, name)
-        _tell(tx, store, "key.remove", name, shown_access(key.access), actor=actor, at=now)
+        tell(tx, store, "key.remove", None, name, shown_access(key.access), actor=actor, at=now)
         what = f"Key {name} is gone as if it had not been made; requests from this machine need no key again"
         return KeyReport(name=name, what=what, undo="detent keys create NAME", changed=True, key=key_view(key))
 
@@ -296,7 +296,7 @@ def rotate_key(context: Context, request: RotateRequest) -> KeyReport:
         store.api_keys.replace_secret(
             tx, name, hash_of(secret), key.secret_hash if grace else None, until if grace else None
         )
-        _tell(tx, store, "key.rotate", name, {"old_until": until.isoformat()}, actor=actor, at=now)
+        tell(tx, store, "key.rotate", None, name, {"old_until": until.isoformat()}, actor=actor, at=now)
         return KeyReport(
             name=name,
             what=f"Key {name} has a new secret; {old}",
@@ -323,7 +323,7 @@ def _undo_rotation(context: Context, name: str) -> KeyReport:
                 f" {name}"
             )
         store.api_keys.replace_secret(tx, name, key.previous_hash, None, None)
-        _tell(tx, store, "key.rotate_undo", name, {}, actor=actor, at=now)
+        tell(tx, store, "key.rotate_undo", None, name, {}, actor=actor, at=now)
         what = f"Key {name} has its older secret again; the newer one opens nothing any more"
         undo = f"detent keys rotate {name}"
         return KeyReport(name=name, what=what, undo=undo, changed=True, key=key_view(_require(tx, store, name)))
@@ -394,10 +394,3 @@ def _require_valid(tx: Transaction, store: Store, name: str, now: datetime) -> K
             f"Key {name!r} {over}, and a new secret would open nothing. Make another one: detent keys create NAME."
         )
     return key
-
-
-def _tell(
-    tx: Transaction, store: Store, action: str, name: str, detail: Mapping[str, Any], *, actor: str, at: datetime
-) -> None:
-    store.audit.add(tx, at=at, actor=actor, action=action, family=None, subject=name, detail=detail)
-    store.serving_version.bump(tx)

@@ -101,10 +101,10 @@ def prune_records(
             n_pruned = retention.prune(batch)
             n, more = n + n_pruned, n_pruned == batch
             if more and pause():
-                return PruneReport(
-                    items=[*pruned, _recorded_count(store, clock, actor, _pruned(retention, n))], more=True
-                )
+                break
         pruned.append(_recorded_count(store, clock, actor, _pruned(retention, n)))
+        if more:
+            return PruneReport(items=pruned, more=True)
     return PruneReport(items=pruned)
 
 

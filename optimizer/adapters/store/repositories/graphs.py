@@ -9,13 +9,11 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, select, tuple_, update
 
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.rows import first, page_of, position_of, where_equal
+from optimizer.adapters.store.rows import columns_of, first, page_of, position_of, record_of, where_equal
 from optimizer.adapters.store.tables.examples import GRAPHS
 from optimizer.core.base.errors import Conflict, StaleVersion
 from optimizer.core.graph.repair import read_repair
 from optimizer.core.graph.verified import ProposedRepair, Unreadable, VerifiedGraph
-
-PLAIN = ("id", "family", "interaction", "given", "unit_hmac", "received_at", "created_by", "created_at")
 
 
 class GraphTable:
@@ -54,21 +52,22 @@ class GraphTable:
 
 
 def _columns(graph: VerifiedGraph) -> dict[str, Any]:
-    return {
-        **{name: getattr(graph, name) for name in PLAIN},
-        "given": dict(graph.given),
-        "repairs": [
+    return columns_of(
+        graph,
+        given=dict(graph.given),
+        repairs=[
             {**asdict(one), "decided_at": None if one.decided_at is None else one.decided_at.isoformat()}
             for one in graph.repairs
         ],
-        "unreadable": [asdict(one) for one in graph.unreadable],
-        "n_pending": len(graph.pending),
-    }
+        unreadable=[asdict(one) for one in graph.unreadable],
+        n_pending=len(graph.pending),
+    )
 
 
 def _graph(row: RowMapping) -> VerifiedGraph:
-    return VerifiedGraph(
-        **{name: row[name] for name in PLAIN},
+    return record_of(
+        VerifiedGraph,
+        row,
         repairs=tuple(map(_repair, row["repairs"])),
         unreadable=tuple(Unreadable(**record) for record in row["unreadable"]),
     )

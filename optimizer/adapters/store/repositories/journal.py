@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, RowMapping, and_, bindparam, case, func, insert, or_, select, update
 
-from optimizer.adapters.store.rows import chunks, first
+from optimizer.adapters.store.rows import chunks, columns_of, first, record_of
 from optimizer.adapters.store.tables.examples import JUDGE_RUNS as RUNS
 from optimizer.adapters.store.tables.studies import LM_CALLS as CALLS
 from optimizer.core.base.errors import NotFound
@@ -26,7 +26,6 @@ from optimizer.core.views.evaluation import EvaluationRun, SuitesReport
 from optimizer.core.views.forgetting import ForgetRun
 from optimizer.ports import JournalEntry
 
-_ENTRY_FIELDS = tuple(name for name in JournalEntry.__dataclass_fields__ if name != "answer")
 _SPENT = (
     func.sum(
         case(
@@ -70,9 +69,9 @@ class JournalTable:
         return answers
 
     def send(self, tx: Connection, entry: JournalEntry) -> None:
-        row = {name: getattr(entry, name) for name in _ENTRY_FIELDS}
         answer = None if entry.answer is None else _plain(entry.answer)
-        tx.execute(_SEND, {**row, "request": None if entry.request is None else dict(entry.request), "answer": answer})
+        request = None if entry.request is None else dict(entry.request)
+        tx.execute(_SEND, columns_of(entry, request=request, answer=answer))
 
     def settle(self, tx: Connection, id: str, answer: ModelAnswer, at: datetime) -> None:
         plain = {**_plain(answer), "from_journal": False}
@@ -144,10 +143,7 @@ class JournalTable:
     def calls(self, tx: Connection, study: str) -> list[JournalEntry]:
         query = select(CALLS).where(CALLS.c.study == study).order_by(CALLS.c.sent_at, CALLS.c.id)
         return [
-            JournalEntry(
-                answer=None if row["answer"] is None else ModelAnswer(**row["answer"]),
-                **{name: row[name] for name in _ENTRY_FIELDS},
-            )
+            record_of(JournalEntry, row, answer=None if row["answer"] is None else ModelAnswer(**row["answer"]))
             for row in tx.execute(query).mappings()
         ]
 

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 
 from optimizer.adapters.store.engine import insert_new
-from optimizer.adapters.store.rows import chunks, families_in, first, record_of
+from optimizer.adapters.store.rows import chunks, columns_of, families_in, first, record_of
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.tables.performance import VARIANT_PERFORMANCE as DAILY
 from optimizer.adapters.store.tables.variants import (
@@ -42,7 +42,6 @@ from optimizer.ports import DaySums, StepRecord
 
 _I = INTERACTIONS.c
 FIXED_OF_ENTRY = ("id", "kind", "text", "position", "study", "created_at")
-_PLAIN = ("family", "source", "created_at", "created_by", "note", "file_version", "parent", "study")
 NONE: ColumnElement[str] = literal_column("''")
 Key = tuple[str, str, str]  # (family, variant, model); "" where an event names none
 
@@ -51,13 +50,14 @@ class VariantTable:
     """ports.Variants on the database."""
 
     def add(self, tx: Connection, record: VariantRecord) -> bool:
-        origin = {name: getattr(record, name) for name in _PLAIN}
-        row = {**origin, "id": record.variant.id, "content": record.variant.content()}
+        origin = columns_of(record)
+        variant = origin.pop("variant")
+        row = {**origin, "id": variant.id, "content": variant.content()}
         if insert_new(tx, VARIANTS, [row]) > 0:
             return True
         if record.source == DRAFT:
             return False
-        named = and_(VARIANTS.c.family == record.family, VARIANTS.c.id == record.variant.id)
+        named = and_(VARIANTS.c.family == record.family, VARIANTS.c.id == variant.id)
         return tx.execute(update(VARIANTS).where(named, VARIANTS.c.source == DRAFT).values(**origin)).rowcount > 0
 
     def get(self, tx: Connection, family: str, id: str) -> VariantRecord | None:
@@ -74,7 +74,7 @@ class VariantTable:
 
 
 def _record(row: RowMapping) -> VariantRecord:
-    return VariantRecord(variant=Variant.from_content(row["content"]), **{name: row[name] for name in _PLAIN})
+    return record_of(VariantRecord, row, variant=Variant.from_content(row["content"]))
 
 
 class PerformanceTables:
