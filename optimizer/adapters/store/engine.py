@@ -264,6 +264,35 @@ def _upsert(into: Table, columns: tuple[str, ...], add: tuple[str, ...]) -> sqli
 # --- what went wrong, as a sentence -----------------------------------------------------------------------------------
 
 
+# Words of SQLite's, whether another try may help, and the sentence for them; the first that fits.
+_TROUBLES: Sequence[tuple[tuple[str, ...], bool, str]] = (
+    (
+        ("locked", "busy"),
+        True,
+        f"another process held it for longer than {BUSY_TIMEOUT_S:g} s (a backup, a migration, an open shell). Try"
+        " again, or end that process",
+    ),
+    (
+        ("unable to open",),
+        True,
+        "the file is not there or may not be opened. Put it back, check its owner, or run `detent serve`, which makes a"
+        " new one",
+    ),
+    (
+        ("no such table", "no such column"),
+        False,
+        "it has not been migrated to this version. Start `detent serve`, which does that",
+    ),
+    (("full",), False, "the disk is full, and nothing was written. Free some space"),
+    (
+        ("readonly", "read-only"),
+        False,
+        "it may only be read. Check the owner and the mode of the file and its folder",
+    ),
+    (("",), True, "it did not answer as a database should. Check the disk and the server"),
+)
+
+
 def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
     """The error as a sentence for people; None for a fault of this program, which should be seen as it is."""
     if isinstance(error, PoolTimeout):
@@ -278,28 +307,7 @@ def explain(error: SQLAlchemyError, url: str) -> DetentError | None:
         return Busy(DAMAGED, retry_after_s=60, passes=False, said=f"{url}: {cause}")
     if not isinstance(error, OperationalError):
         return None
-    passes = True
-    if "locked" in text or "busy" in text:
-        why = (
-            f"another process held it for longer than {BUSY_TIMEOUT_S:g} s (a backup, a migration, an open shell). Try"
-            " again, or end that process"
-        )
-    elif "unable to open" in text:
-        why = (
-            "the file is not there or may not be opened. Put it back, check its owner, or run `detent serve`, which"
-            " makes a new one"
-        )
-    elif "no such table" in text or "no such column" in text:
-        passes = False
-        why = "it has not been migrated to this version. Start `detent serve`, which does that"
-    elif "full" in text:
-        passes = False
-        why = "the disk is full, and nothing was written. Free some space"
-    elif "readonly" in text or "read-only" in text:
-        passes = False
-        why = "it may only be read. Check the owner and the mode of the file and its folder"
-    else:
-        why = "it did not answer as a database should. Check the disk and the server"
+    passes, why = next((passes, why) for words, passes, why in _TROUBLES if any(word in text for word in words))
     return Busy(f"The store cannot be used: {why}.", retry_after_s=2, passes=passes, said=f"{url}: {cause}")
 
 

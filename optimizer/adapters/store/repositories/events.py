@@ -383,24 +383,12 @@ class EventTables:
 
     def label_summary(self, tx: Connection, family: str, since: datetime) -> list[LabelSummary]:
         summaries = []
-        sums = summed_by(outcomes_since(tx, family, since), "variant", "source")
-        for (variant, source), label_sums in sums.items():
-            of: dict[str, Any] = {"variant": variant or None, "source": source}
-            if label_sums.n_score:
-                summaries.append(
-                    LabelSummary(
-                        **of, field="score", n=label_sums.n_score, mean=label_sums.score_sum / label_sums.n_score
-                    )
-                )
-            if label_sums.n_success:
-                summaries.append(
-                    LabelSummary(
-                        **of,
-                        field="success",
-                        n=label_sums.n_success,
-                        mean=label_sums.success_sum / label_sums.n_success,
-                    )
-                )
+        for (variant, source), labels in summed_by(outcomes_since(tx, family, since), "variant", "source").items():
+            of_score, of_success = (labels.n_score, labels.score_sum), (labels.n_success, labels.success_sum)
+            for field, (n, total) in (("score", of_score), ("success", of_success)):
+                if n:
+                    of: dict[str, Any] = {"variant": variant or None, "source": source, "field": field}
+                    summaries.append(LabelSummary(**of, n=n, mean=total / n))
         return sorted(summaries, key=lambda s: (s.variant or "", s.field, s.source))
 
 

@@ -117,14 +117,12 @@ class PerformanceTables:
                 .where(_I.family == family, _within(_I.received_at, start))
                 .group_by(_I.family, variant, model)
             )
-            by_key: dict[Key, dict[str, Any]] = {}
             for row in tx.execute(query).mappings().all():
                 key = (row["family"], row["variant"], row["model"])
                 columns = {name: row[name] for name in OF_INTERACTIONS}
-                by_key[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
-            for part in (by_key, _feedback_of(tx, family, start)):
-                for key, columns in part.items():
-                    sums.setdefault(key, {}).update(columns)
+                sums[key] = {**columns, "p95_latency_ms": _p95(tx, key, start, row["n_timed"])}
+            for key, columns in _feedback_of(tx, family, start).items():
+                sums.setdefault(key, {}).update(columns)
         return [DaySums(family=f, variant=v, model=m, day=day, **columns) for (f, v, m), columns in sums.items()]
 
     def days(self, tx: Connection, families: Sequence[str], first: str, until: str) -> list[DaySums]:
