@@ -24,8 +24,7 @@ def two(tmp_path: Path) -> Iterator[tuple[Database, Database]]:
 
 def test_two_writers_at_once_never_pass_the_limit(two: tuple[Database, Database]) -> None:
     def take(i: int) -> bool:
-        store = two[i % 2]
-        return writing(store).key_usage.take("app", "calls_per_day", NOW, 1, 25)
+        return writing(two[i % 2]).key_usage.take("app", "calls_per_day", NOW, 1, 25)
 
     with ThreadPoolExecutor(8) as pool:
         taken = list(pool.map(take, range(100)))
@@ -34,8 +33,7 @@ def test_two_writers_at_once_never_pass_the_limit(two: tuple[Database, Database]
 
 def test_parts_taken_by_two_processes_sum_up_to_the_limit_and_no_further(two: tuple[Database, Database]) -> None:
     def take(i: int) -> int:
-        store = two[i % 2]
-        return writing(store).key_usage.take_some("app", "requests_per_minute", NOW, 60)
+        return writing(two[i % 2]).key_usage.take_some("app", "requests_per_minute", NOW, 60)
 
     with ThreadPoolExecutor(8) as pool:
         parts = list(pool.map(take, range(100)))

@@ -16,23 +16,13 @@ from tests.stores import NOW, minutes, reading, writing
 
 
 def record(id: str = "pr_1", **changes: Any) -> PipelineRecord:
-    usual: dict[str, Any] = {
-        "received_at": NOW,
-        "processing_type": "full",
-        "content_type": "news",
-        "quality_score": 0.75,
-    }
+    usual = {"received_at": NOW, "processing_type": "full", "content_type": "news", "quality_score": 0.75}
     return PipelineRecord(id=id, **{**usual, **changes})
 
 
 def left(id: str, **changes: Any) -> PipelineRecord:
-    usual = {
-        "processing_type": "early_exit",
-        "exit_checkpoint": "post_download",
-        "exit_reason": "short",
-        "exit_confidence": 0.5,
-    }
-    return record(id, **{**usual, **changes})
+    why = {"exit_checkpoint": "post_download", "exit_reason": "short", "exit_confidence": 0.5}
+    return record(id, **{"processing_type": "early_exit", **why, **changes})
 
 
 RECORDS = [
@@ -48,16 +38,14 @@ RECORDS = [
 @pytest.fixture(params=[1, len(RECORDS)], ids=["one by one", "together"])
 def filled(request: pytest.FixtureRequest, database: Database) -> Database:
     for start in range(0, len(RECORDS), request.param):
-        part = RECORDS[start : start + request.param]
-        writing(database).pipeline_stats.add(part)
+        writing(database).pipeline_stats.add(RECORDS[start : start + request.param])
     return database
 
 
 def test_records_come_back_as_they_were_kept_oldest_first(filled: Database) -> None:
     assert reading(filled).pipeline_stats.records(NOW, 100) == RECORDS
-    assert (
-        reading(filled).pipeline_stats.records(minutes(60), 2) == RECORDS[-2:]
-    )  # the last ones, where there are more than asked for
+    last = reading(filled).pipeline_stats.records(minutes(60), 2)
+    assert last == RECORDS[-2:], "the last ones, where there are more than asked for"
 
 
 @pytest.mark.parametrize(
@@ -118,11 +106,9 @@ def test_pruning_takes_what_is_older_up_to_a_number_and_leaves_the_sums_alone(fi
         return n, [one.id for one in reading(filled).pipeline_stats.records(NOW, 10)]
 
     before = reading(filled).pipeline_stats.sums(NOW, ("hour",))
-    assert pruned(NOW, 10) == (0, ["pr_1", "pr_2", "pr_3", "pr_4", "pr_5", "pr_6"]), (
-        "what came at that moment itself stays"
-    )
-    n, left_over = pruned(minutes(61), 2)
-    assert (n, left_over) == (2, ["pr_3", "pr_4", "pr_5", "pr_6"])
+    ids = [one.id for one in RECORDS]
+    assert pruned(NOW, 10) == (0, ids), "what came at that moment itself stays"
+    assert pruned(minutes(61), 2) == (2, ids[2:])
     assert pruned(minutes(61), 10) == (2, ["pr_5", "pr_6"])
     assert reading(filled).pipeline_stats.sums(NOW, ("hour",)) == before
 
@@ -133,8 +119,7 @@ def test_reasons_that_are_new_with_each_item_are_one_behind_the_first_of_an_hour
 ) -> None:
     exits = [left(f"pr_{n}", exit_reason=f"{n} s are too short") for n in range(300)]
     for start in range(0, 300, at_once):
-        part = exits[start : start + at_once]
-        writing(database).pipeline_stats.add(part)
+        writing(database).pipeline_stats.add(exits[start : start + at_once])
     later = [left("pr_later", exit_reason="0 s are too short"), left("pr_next", received_at=minutes(60))]
     writing(database).pipeline_stats.add(later)
     by_reason = reading(database).pipeline_stats.sums(NOW, ("exit_reason",))

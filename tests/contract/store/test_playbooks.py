@@ -37,16 +37,8 @@ def of_study(database: Database, study: str = "st_1", clock: Clock | None = None
 
 
 def test_an_entry_comes_back_as_it_was_kept_by_family_and_position(database: Database) -> None:
-    second = replace(
-        ENTRY,
-        id=id_of(OTHER),
-        text=OTHER,
-        position=2,
-        state="merged",
-        merged_into=ENTRY.id,
-        reason="alike",
-        evidence=(),
-    )
+    merged = {"state": "merged", "merged_into": ENTRY.id, "reason": "alike"}
+    second = replace(ENTRY, id=id_of(OTHER), text=OTHER, position=2, evidence=(), **merged)
     writing(database).playbooks.put(FAMILY, [second, ENTRY])
     writing(database).playbooks.put("another", [ENTRY])
     assert kept(database) == [ENTRY, second]

@@ -47,9 +47,7 @@ class TestRollouts:
         with database.read() as tx:
             assert database.rollouts.active(tx, FAMILY) == later
             assert database.rollouts.latest(tx, FAMILY) == later
-            before = database.rollouts.latest(tx, FAMILY, before=later.created_at)
-            assert before is not None
-            assert before.id == "ro_1"
+            assert database.rollouts.latest(tx, FAMILY, before=later.created_at).id == "ro_1"
             assert database.rollouts.latest(tx, FAMILY, before=NOW) is None
             assert database.rollouts.all_active(tx) == [later]
 

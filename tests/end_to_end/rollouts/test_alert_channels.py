@@ -42,17 +42,8 @@ def server() -> Iterator[WebhookServer]:
 
 
 def alert(subject: str = "s", **changes: Any) -> Alert:
-    return Alert(
-        **{
-            "id": f"al_{subject}",
-            "kind": "pipeline_out_of_range",
-            "detail": "bypass <rate> & all",
-            "level": "warning",
-            "opened_at": NOW,
-            "subject": subject,
-            **changes,
-        }
-    )
+    usual = {"kind": "pipeline_out_of_range", "detail": "bypass <rate> & all", "level": "warning", "opened_at": NOW}
+    return Alert(**{**usual, "id": f"al_{subject}", "subject": subject, **changes})
 
 
 def raised(store: Database, *alerts: Alert) -> None:
