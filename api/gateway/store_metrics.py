@@ -6,6 +6,7 @@ minutes late, since minutes are summed up once they are settled.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +27,7 @@ OTHER = "other"
 READ_ALL_AGAIN = timedelta(hours=1)  # of the days before this one, which change where a clock went back
 BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _Values = Callable[[MinuteSums], float]
+_Series = tuple[tuple[str, ...], float]  # the values of its labels, and its own
 _REQUESTS: Mapping[str, tuple[str, _Values]] = {
     "llm_tokens_input": ("Tokens of prompts, of interactions that say so", lambda sums: sums.input_tokens),
     "llm_tokens_output": ("Tokens of answers, of interactions that say so", lambda sums: sums.output_tokens),
@@ -74,17 +76,17 @@ class StoreMetrics:
             self._totals = self._added({}, store.minute_stats.days(tx, BEGINNING, today))
             self._until, self._read_at = today, until
         sums = list(self._added(self._totals, store.minute_stats.days(tx, today, today + timedelta(days=2))).values())
-        counts = CounterMetricFamily(
-            "llm_inputs_truncated", "Chats and renders of which an input was cut", labels=("family", "input")
-        )
-        for row in store.exposures.truncated(tx):
-            counts.add_metric((row.family, row.input), row.n_requests)
         return [
             *self._of_requests(sums),
             *_of_outcomes(sums),
             *_of_home(tx, store, now, summed, {one.family for one in sums}),
-            *_of_budgets(tx, store, month, caps),
-            counts,
+            _of_budgets(tx, store, month, caps),
+            _counter(
+                "llm_inputs_truncated",
+                "Chats and renders of which an input was cut",
+                ("family", "input"),
+                (((row.family, row.input), row.n_requests) for row in store.exposures.truncated(tx)),
+            ),
         ]
 
     def _added(
@@ -104,11 +106,7 @@ class StoreMetrics:
 
     def _of_requests(self, sums: Iterable[MinuteSums]) -> Iterator[Metric]:
         served = [one for one in sums if one.source == ""]
-        requests = CounterMetricFamily(
-            "llm_requests",
-            "Interactions; streamed are those with a time to the first token",
-            labels=("family", "model", "status", "streaming"),
-        )
+        requests: list[_Series] = []
         for one in served:
             ok, streamed_ok = one.n - one.n_errors, one.n_streamed - one.n_streamed_errors
             for status, streaming, n in (
@@ -117,8 +115,13 @@ class StoreMetrics:
                 ("error", "true", one.n_streamed_errors),
                 ("error", "false", one.n_errors - one.n_streamed_errors),
             ):
-                requests.add_metric((one.family, one.model, status, streaming), n)
-        yield requests
+                requests.append(((one.family, one.model, status, streaming), n))
+        yield _counter(
+            "llm_requests",
+            "Interactions; streamed are those with a time to the first token",
+            ("family", "model", "status", "streaming"),
+            requests,
+        )
         yield from _counters(_REQUESTS, served, ("family", "model"))
         for name, (text, of) in _TIMES.items():
             histogram = HistogramMetricFamily(name, text, labels=("family", "model"))
@@ -137,95 +140,100 @@ def _cumulative(histogram: Histogram) -> list[tuple[str, float]]:
     return [*((limit, float(n)) for limit, n in counts), ("+Inf", float(sum(histogram.values())))]
 
 
+def _counter(name: str, about: str, labels: tuple[str, ...], series: Iterable[_Series]) -> Metric:
+    counter = CounterMetricFamily(name, about, labels=labels)
+    for values, n in series:
+        counter.add_metric(values, n)
+    return counter
+
+
+def _gauge(name: str, about: str, labels: tuple[str, ...], series: Iterable[_Series]) -> Metric:
+    gauge = GaugeMetricFamily(name, about, labels=labels)
+    for values, n in series:
+        gauge.add_metric(values, n)
+    return gauge
+
+
 def _counters(
     of: Mapping[str, tuple[str, _Values]], sums: Iterable[MinuteSums], labels: tuple[str, ...]
 ) -> Iterator[Metric]:
     rows = list(sums)
-    for name, (text, value) in of.items():
-        totals: dict[tuple[str, ...], float] = {}
+    for name, (about, value) in of.items():
+        totals: defaultdict[tuple[str, ...], float] = defaultdict(float)
         for one in rows:
-            key = tuple(getattr(one, label) for label in labels)
-            totals[key] = totals.get(key, 0.0) + value(one)
-        counter = CounterMetricFamily(name, text, labels=labels)
-        for key, total in totals.items():
-            counter.add_metric(key, total)
-        yield counter
+            totals[tuple(getattr(one, label) for label in labels)] += value(one)
+        yield _counter(name, about, labels, totals.items())
 
 
 def _of_outcomes(sums: Iterable[MinuteSums]) -> Iterator[Metric]:
-    outcomes = [one for one in sums if one.source]
-    family = CounterMetricFamily(
-        "detent_outcomes", "Outcomes that say success or not", labels=("family", "source", "success")
-    )
-    counts: dict[tuple[str, str, str], int] = {}
+    outcomes, counts = [one for one in sums if one.source], Counter[tuple[str, ...]]()
     for one in outcomes:
-        for success, n in (("true", one.success_sum), ("false", one.n_success - one.success_sum)):
-            key = one.family, one.source, success
-            counts[key] = counts.get(key, 0) + n
-    for key, n in counts.items():
-        family.add_metric(key, n)
-    yield family
+        counts[one.family, one.source, "true"] += one.success_sum
+        counts[one.family, one.source, "false"] += one.n_success - one.success_sum
+    labels = ("family", "source", "success")
+    yield _counter("detent_outcomes", "Outcomes that say success or not", labels, counts.items())
     yield from _counters(_SCORES, outcomes, ("family", "source"))
 
 
 def _of_home(
     tx: Transaction, store: Store, now: datetime, summed: datetime | None, families: Iterable[str]
 ) -> Iterator[Metric]:
-    decisions = CounterMetricFamily("detent_decisions", "Decisions of rollouts, by kind", labels=("family", "kind"))
-    for key, n in sorted(store.rollouts.decision_counts(tx).items()):
-        decisions.add_metric(key, n)
-    exposures = CounterMetricFamily(
-        "detent_exposures", "Fetches of prompts, also those that clients report", labels=("family", "in_rollout")
+    decisions = sorted(store.rollouts.decision_counts(tx).items())
+    yield _counter("detent_decisions", "Decisions of rollouts, by kind", ("family", "kind"), decisions)
+    yield _counter(
+        "detent_exposures",
+        "Fetches of prompts, also those that clients report",
+        ("family", "in_rollout"),
+        (((family, str(is_in).lower()), n) for (family, is_in), n in sorted(store.exposures.counts(tx).items())),
     )
-    for (family, is_in), n in sorted(store.exposures.counts(tx).items()):
-        exposures.add_metric((family, str(is_in).lower()), n)
-    journal = CounterMetricFamily("detent_journal_calls", "Calls of studies, by how they ended", labels=("status",))
-    ended = store.journal.counts(tx)
-    for status in ("settled", "failed", "lost"):
-        journal.add_metric((status,), ended.get(status, 0))
-    in_flight = GaugeMetricFamily("detent_journal_calls_in_flight", "Calls that were sent and are not settled")
-    in_flight.add_metric((), ended.get("sent", 0))
-    lag = GaugeMetricFamily("detent_sums_lag_seconds", "Since when minutes are not summed up; at least a minute")
-    if summed is not None:
-        lag.add_metric((), (now - summed).total_seconds())
-    ages = GaugeMetricFamily(
-        "detent_outcome_age_seconds", "Since the newest outcome that is summed up, of eight days", labels=("family",)
+    calls = store.journal.counts(tx)
+    yield _counter(
+        "detent_journal_calls",
+        "Calls of studies, by how they ended",
+        ("status",),
+        (((status,), calls.get(status, 0)) for status in ("settled", "failed", "lost")),
     )
-    for family in sorted(set(families)):
-        newest = store.minute_stats.newest(tx, family, now - timedelta(days=8))
-        if newest is not None:
-            ages.add_metric((family,), (now - newest).total_seconds())
-    queues = GaugeMetricFamily("detent_queue_length", "What waits", labels=("queue",))
-    waiting = messages_waiting(tx, store)
-    for queue, n in (
-        ("studies", len(store.studies.unfinished(tx))),
-        ("runs", len(store.runs.unfinished(tx))),
-        ("mlflow", store.outbox.backlog(tx, topics=TOPICS)),
-        ("alert_messages", sum(waiting.values())),
-    ):
-        queues.add_metric((queue,), n)
-    alerts = GaugeMetricFamily("detent_alerts_open", "Alerts that are open", labels=("level",))
-    levels = [alert.level for alert in store.alerts.all(tx, open_only=True)]
-    for level in ("info", "warning", "critical"):
-        alerts.add_metric((level,), levels.count(level))
-    yield from (decisions, exposures, journal, in_flight, lag, ages, queues, alerts)
+    in_flight = [((), calls.get("sent", 0))]
+    yield _gauge("detent_journal_calls_in_flight", "Calls that were sent and are not settled", (), in_flight)
+    lag = [] if summed is None else [((), (now - summed).total_seconds())]
+    yield _gauge("detent_sums_lag_seconds", "Since when minutes are not summed up; at least a minute", (), lag)
+    newest = {family: store.minute_stats.newest(tx, family, now - timedelta(days=8)) for family in sorted(families)}
+    yield _gauge(
+        "detent_outcome_age_seconds",
+        "Since the newest outcome that is summed up, of eight days",
+        ("family",),
+        (((family,), (now - at).total_seconds()) for family, at in newest.items() if at is not None),
+    )
+    waiting = {
+        "studies": len(store.studies.unfinished(tx)),
+        "runs": len(store.runs.unfinished(tx)),
+        "mlflow": store.outbox.backlog(tx, topics=TOPICS),
+        "alert_messages": sum(messages_waiting(tx, store).values()),
+    }
+    yield _gauge("detent_queue_length", "What waits", ("queue",), (((queue,), n) for queue, n in waiting.items()))
+    levels = Counter(alert.level for alert in store.alerts.all(tx, open_only=True))
+    yield _gauge(
+        "detent_alerts_open",
+        "Alerts that are open",
+        ("level",),
+        (((level,), levels[level]) for level in ("info", "warning", "critical")),
+    )
 
 
-def _of_budgets(tx: Transaction, store: Store, month: datetime, caps: Mapping[str, float | None]) -> Iterator[Metric]:
+def _of_budgets(tx: Transaction, store: Store, month: datetime, caps: Mapping[str, float | None]) -> Metric:
     """Family "" is all of them together."""
-    budget = GaugeMetricFamily(
-        "detent_budget_dollars",
-        "Of this month, of studies and runs: spent, reserved beside it by those with a cap, and the cap of the month",
-        labels=("family", "state"),
-    )
+    budgets: list[_Series] = []
     spends = month_spends(tx, store, month)
     for family in sorted({"", *caps, *(spend.family for spend in spends)}):
         own = [spend for spend in spends if family in ("", spend.family)]
-        budget.add_metric((family, "spent"), sum(spend.usd for spend in own))
-        budget.add_metric(
-            (family, "reserved"), sum(spend.counted_usd - spend.usd for spend in own if spend.cap_usd is not None)
-        )
+        reserved = sum(spend.counted_usd - spend.usd for spend in own if spend.cap_usd is not None)
+        budgets += [((family, "spent"), sum(spend.usd for spend in own)), ((family, "reserved"), reserved)]
         cap = caps.get(family)
         if cap is not None:
-            budget.add_metric((family, "cap"), cap)
-    yield budget
+            budgets.append(((family, "cap"), cap))
+    return _gauge(
+        "detent_budget_dollars",
+        "Of this month, of studies and runs: spent, reserved beside it by those with a cap, and the cap of the month",
+        ("family", "state"),
+        budgets,
+    )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request
 from pydantic import WithJsonSchema
 
+from api.hot.events import count_events
 from api.http.bodies import StrictRequest, check_media_type
 from api.idempotency import KEY_HEADER, idempotency_of
 from api.routing import guarded, router
@@ -91,10 +92,7 @@ async def record(
         values[name] = value
     if faults:
         raise InvalidInput("; ".join(f"{fault.pointer[1:]} {fault.detail}" for fault in faults) + ".", faults)
-    quota, refusal = shared.event_windows.take(request.state.caller.quota)
-    request.state.headers.update(quota.headers())
-    if refusal is not None:
-        raise refusal
+    count_events(request, shared, 1)
     answer = await record_performance(
         values,
         store=shared.store,
