@@ -27,13 +27,10 @@ if TYPE_CHECKING:
     from optimizer.adapters.models.user_calls import UserCalls
     from optimizer.content.core.policy.files import PipelineFiles
     from optimizer.content.core.policy.flags import Flags
-    from optimizer.content.core.search.recommend import PipelineRecommendation
-    from optimizer.core.declaration.draft import Sheet
     from optimizer.core.evaluation.judging.calibration import FittedJudge
     from optimizer.core.evaluation.scoring import Scorer
     from optimizer.core.family.family import Family
     from optimizer.core.feedback.pipeline_record import Target
-    from optimizer.core.predictor.attach import Alignment
     from optimizer.core.predictor.student import TaughtStudent
     from optimizer.core.predictor.teaching import TeachingRow
     from optimizer.core.search.strategy import SearchSetting, Strategy
@@ -318,13 +315,6 @@ def open_source(
     )
 
 
-def read_sheet(path: Path, *, encoding: str | None = None, delimiter: str | None = None) -> Sheet:
-    """The rows of a CSV file or of JSON lines; an example is flattened into its inputs and expected fields."""
-    from optimizer.adapters.files import sources
-
-    return sources.read_sheet(path, encoding=encoding, delimiter=delimiter)
-
-
 def read_pipeline_files(path: Path) -> PipelineFiles:
     """The content pipeline's own files: one, or all of a folder."""
     from optimizer.content.adapters.content_files import read_file, read_folder
@@ -381,13 +371,6 @@ def open_channels(settings: Settings) -> list[AlertChannel]:
     return [
         channel(address, installation, settings.public_url) for channel, address in addresses if address is not None
     ]
-
-
-def write_optimal_config(folder: Path, recommendation: PipelineRecommendation) -> Path:
-    """Writes a recommendation as optimal_config.yaml, in the pipeline's own format."""
-    from optimizer.content.adapters import content_files
-
-    return content_files.write_optimal_config(folder, recommendation.optimal_config)
 
 
 def open_models(settings: Settings, *, last_good: bool = False) -> Models:
@@ -484,15 +467,6 @@ def fit_judge(scores: Sequence[float], ratings: Sequence[float], groups: Sequenc
     from optimizer.adapters.predictors.judge_agreement import fit_judge
 
     return fit_judge(scores, ratings, groups, passes)
-
-
-def learn_alignment(
-    numbers: Sequence[dict[str, float | None]], liked: Sequence[bool], groups: Sequence[str], trained_on: dict[str, Any]
-) -> Alignment:
-    """A predictor of users' thumbs, and how well it predicts later ones."""
-    from optimizer.adapters.predictors.measures import learn_alignment
-
-    return learn_alignment(numbers, liked, groups, trained_on)
 
 
 def open_tracker(settings: Settings) -> Tracker:

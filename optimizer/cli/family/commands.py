@@ -110,12 +110,13 @@ def align(
 
     Example: detent family align letters
     """
+    from optimizer.adapters.predictors.measures import learn_alignment
     from optimizer.adapters.text_metrics import write_predictor
     from optimizer.jobs.feedback.align_family import align_family
 
     session = Session()
     settings, declared = session.settings, session.family(family)
-    aligned = align_family(declared, store=session.store, clock=session.clock, learn=wiring.learn_alignment)
+    aligned = align_family(declared, store=session.store, clock=session.clock, learn=learn_alignment)
     file = out or Folders.of_home(settings).where(declared.name) / "aligned.json"
     inside = file.resolve().is_relative_to(settings.home.resolve())
     shown = file.resolve().relative_to(settings.home.resolve()).as_posix() if inside else str(file)

@@ -99,6 +99,7 @@ def create(
     if Path(prompt).is_dir():
         _create_pipeline(family, Path(prompt), examples, as_json)
         return
+    from optimizer.adapters.files.sources import read_sheet
     from optimizer.core.declaration.draft import FamilyDraft
     from optimizer.jobs.families.create_family import create_family, read_prompt
 
@@ -108,7 +109,7 @@ def create(
         models.describe(name)  # an unknown name is better said before anything is written
     foreign = _foreign(prompt)
     if examples is not None:
-        sheet = wiring.read_sheet(examples, encoding=encoding, delimiter=delimiter)
+        sheet = read_sheet(examples, encoding=encoding, delimiter=delimiter)
         if foreign is not None and foreign.rows:
             left = f"{count(len(foreign.rows), 'example')} of {prompt}, since --examples names others"
             foreign = replace(foreign, not_carried=[*foreign.not_carried, left])

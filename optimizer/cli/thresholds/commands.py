@@ -83,11 +83,11 @@ def recommend(
 
         recommend_cascade(session, family, hours, as_json=as_json)
         return
+    from optimizer.content.adapters.content_files import read_saved_metrics, write_optimal_config
     from optimizer.content.jobs.recommend_thresholds import recommend_thresholds
 
     series = None
     if metrics is not None:  # beside the levels of this home's config/monitoring.yaml, where it has one
-        from optimizer.content.adapters.content_files import read_saved_metrics
         from optimizer.content.core.records.saved import series_of
 
         series = series_of(read_saved_metrics(metrics), wiring.load_targets(session.settings))
@@ -100,7 +100,7 @@ def recommend(
         show(as_json, unrecommended, partial(_view, series))
         say(too_small.detail, "yellow")
         return
-    path_written = str(wiring.write_optimal_config(out, recommendation)) if out is not None else None
+    path_written = str(write_optimal_config(out, recommendation.optimal_config)) if out is not None else None
 
     saved: dict[str, object] = {} if series is None else {"saved_metrics": series}
     answer: dict[str, object] = {

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from optimizer.adapters.predictors import measures
 from optimizer.adapters.text_metrics import build_scorer, read_predictor, write_predictor
 from optimizer.core.base.errors import DatasetTooSmall, GateNotMet, InvalidFamily, InvalidInput
 from optimizer.core.feedback.events import FeedbackEvent, Interaction
 from optimizer.core.predictor.attach import FEATURES, Alignment, alignment_features
 from optimizer.jobs.feedback.align_family import align_family
-from optimizer.runtime import wiring
 from tests.command_line import detent
 from tests.rows.ingestion import Installation
 from tests.stores import arm, feedback, interaction, keep_events, temporary_database
@@ -48,7 +48,7 @@ class Place:
         keep_events(self.store, rows)
 
     def align(self) -> Alignment:
-        return align_family(self.family, store=self.store, clock=self.clock, learn=wiring.learn_alignment)
+        return align_family(self.family, store=self.store, clock=self.clock, learn=measures.learn_alignment)
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_the_command_writes_the_file_and_says_what_to_declare(liked, tmp_path, m
     from optimizer.cli.session import Session
 
     place, found = liked
-    monkeypatch.setattr(wiring, "learn_alignment", lambda *rows: found)
+    monkeypatch.setattr(measures, "learn_alignment", lambda *rows: found)
     for name, value in (("store", place.store), ("clock", place.clock)):
         monkeypatch.setattr(Session, name, value)
     monkeypatch.setattr(Session, "family", lambda self, name: place.family)
