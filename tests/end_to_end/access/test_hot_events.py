@@ -219,19 +219,3 @@ def test_a_store_that_takes_nothing_more_is_said_as_ever(tmp_path: Path, monkeyp
         busy = world.post(PATH, event)
         assert (busy.status_code, busy.headers["retry-after"]) == (503, "1")
         assert not world.app.state.in_flight.requests_of
-
-
-def test_a_key_that_was_revoked_while_the_body_came_sends_nothing(tmp_path: Path) -> None:
-    with serving(make_home(tmp_path)) as world:
-        world.add_key("app", "feedback", secret="app")
-        world.add_key("boss", "admin", secret="boss")
-
-        def revoke() -> None:
-            assert world.post("/v1/keys/app/revoke", headers={"X-API-Key": "boss"}).status_code == 200
-            world.shared.serving.refresh()
-
-        event = json.dumps({"family": "triage", "unit": "u1", "success": True}).encode()
-        assert world.post_late(PATH, event, lambda: None, x_api_key="app") == 200
-        assert world.post_late(PATH, event, revoke, x_api_key="app") == 401
-        assert len(rows(world)) == 1
-        assert not world.app.state.in_flight.requests_of

@@ -13,11 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from api.app import create_app
-from api.gateway.app import create_gateway
-from optimizer.host.run_files import announce
 from tests.worlds.api_world import World, make_home, serving as in_process
-from tests.worlds.gateway_world import serving
+from tests.worlds.gateway_world import behind_the_api, running
 
 FREEZE = "/v1/freeze"
 PAGES: list[dict[str, str]] = [
@@ -33,10 +30,8 @@ FORMS = ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An api with its gateway behind it, in this process and behind real sockets."""
     settings = make_home(tmp_path_factory.mktemp("home"))
-    with serving(create_gateway(settings), settings) as gateway:
-        announce(settings, "gateway", gateway)
-        with serving(create_app(settings), settings) as api:
-            yield api
+    with behind_the_api(settings) as (api, _):
+        yield api
 
 
 @pytest.mark.parametrize(
@@ -86,7 +81,7 @@ def test_a_body_that_any_page_can_send_is_never_taken(url: str, form: str, path:
 
 def test_the_gateways_own_port_has_the_same_door(tmp_path: Path) -> None:
     settings = make_home(tmp_path)
-    with serving(create_gateway(settings), settings) as gateway:
+    with running(settings) as gateway:
         assert httpx.get(f"{gateway}/v1/models", trust_env=False).status_code == 200
         assert (
             httpx.get(f"{gateway}/v1/models", headers={"Origin": "http://localhost:3000"}, trust_env=False).status_code

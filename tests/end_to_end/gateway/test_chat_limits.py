@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +9,8 @@ from typing import Any
 
 import httpx
 
-from api.app import create_app
-from optimizer.core.serving.access import access_of, hash_of
-from optimizer.runtime import wiring
 from tests.stand_ins.faulty_provider import FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import family, make_home, running, serving
+from tests.worlds.gateway_world import add_key, behind_the_api, family, make_home, remote
 
 LIMIT, LEFT = "x-ratelimit-limit", "x-ratelimit-remaining"
 
@@ -22,22 +18,15 @@ LIMIT, LEFT = "x-ratelimit-limit", "x-ratelimit-remaining"
 @contextmanager
 def served(folder: Path, **limits: Any) -> Iterator[tuple[str, FaultyProvider]]:
     with faulty_provider() as behind:
-        remote = {"openai_compatible": behind.url, "model": "m", "retries": 0}
-        price = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}
         families = {
             "topic": family("topic", "remote"),
             "strict": family("strict", "priced") + "limits: {usd_per_hour: 0.003, above: refuse}\n",
         }
-        models = {"remote": remote, "priced": {**remote, "price": price}}
+        models = {"remote": remote(behind.url), "priced": remote(behind.url, (1, 10))}
         settings = make_home(folder, families, models, limits=limits)
-        store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
         for key in ("shop", "blog"):
-            access = access_of(["serve"], now=now)
-            store.write(lambda tx, key=key, access=access: store.api_keys.add(tx, key, access, hash_of(key), now))  # type: ignore[misc]
-        store.close()
-        with running(settings) as gateway, serving(create_app(settings), settings) as api:
-            file = settings.run_dir() / "gateway.json"
-            file.write_text(json.dumps({"pid": 1, "url": gateway}), encoding="utf-8")
+            add_key(settings, key)
+        with behind_the_api(settings) as (api, _):
             yield api, behind
 
 

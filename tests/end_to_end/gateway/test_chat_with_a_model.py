@@ -10,11 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import openai
 import pytest
 
 from optimizer.core.feedback.events import NO_FAMILY
-from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import unit_hmac
 from optimizer.host.config import Settings
 from optimizer.jobs.feedback.ingest_feedback import Intake
@@ -22,20 +20,16 @@ from optimizer.jobs.upkeep.read_retention import retentions
 from optimizer.runtime import wiring
 from tests.rows.answer_schemas import as_declared
 from tests.stand_ins.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import family, interactions, make_home, record_of, running
+from tests.worlds.gateway_world import add_key, client_of, family, interactions, make_home, record_of, remote, running
 
 TEXT = "".join(PIECES)
 COST_USD = 0.002  # of one answer of the provider
+IMAGE = {"type": "image_url", "image_url": {"url": "http://x/y.png"}}
 ASKED: list[Any] = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Stars?"}]
 
 
 def home(folder: Path, behind: FaultyProvider, **explicit: Any) -> Settings:
-    wire = {
-        "openai_compatible": behind.url,
-        "model": "m",
-        "retries": 0,
-        "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10},
-    }
+    wire = remote(behind.url, (1, 10))
     return make_home(
         folder,
         {"topic": family("topic", "remote"), "shared": family("shared", "remote")},
@@ -50,10 +44,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Fault
         settings = home(tmp_path_factory.mktemp("home"), behind)
         with running(settings) as url:
             yield url, behind, settings
-
-
-def client_of(url: str) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
 
 
 def test_the_request_goes_to_the_model_as_it_is_and_is_on_record_as_no_familys(world) -> None:
@@ -102,14 +92,7 @@ def test_a_family_comes_before_a_model_of_its_name_and_a_name_of_neither_is_404(
         ({"detent": {"variant": "v_0"}}, "/detent/variant"),
         ({"user": " "}, "/user"),  # which could not be put on record once the model was asked
         ({"detent": {"unit": "\n"}}, "/detent/unit"),
-        (
-            {
-                "messages": [
-                    {"role": "user", "content": [{"type": "image_url", "image_url": {"url": "http://x/y.png"}}]}
-                ]
-            },
-            "/messages/0/content",
-        ),
+        ({"messages": [{"role": "user", "content": [IMAGE]}]}, "/messages/0/content"),
     ],
 )
 def test_what_no_model_can_be_asked_is_refused_with_its_place(world, more: dict[str, Any], pointer: str) -> None:
@@ -137,21 +120,14 @@ def test_the_right_is_that_of_a_familys_chat_and_a_key_for_named_families_or_wit
 ) -> None:
     with faulty_provider() as behind:
         settings = home(tmp_path, behind)
-        store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
-        keys: dict[str, dict[str, Any]] = {
-            "app": {"roles": ["serve"]},
-            "one": {"roles": ["serve"], "families": ["topic", "remote"]},
-            "reader": {"roles": ["read-texts"]},
-            "poor": {"roles": ["serve"], "limits": {"calls_per_day": 1}},
-        }
-        elsewhere = {"roles": ["serve"], "families": ["topic"]}
-        for name, given in {**keys, "elsewhere": elsewhere}.items():
-            access = access_of(now=now, **given)
-            store.write(lambda tx, name=name, access=access: store.api_keys.add(tx, name, access, hash_of(name), now))
-        store.close()
+        add_key(settings, "app")
+        add_key(settings, "one", families=["topic", "remote"])
+        add_key(settings, "reader", "read-texts")
+        add_key(settings, "poor", limits={"calls_per_day": 1})
+        add_key(settings, "elsewhere", families=["topic"])
         with running(settings) as url:
             assert post(url).status_code == 401
-            answers = {name: post(url, key=name).status_code for name in keys}
+            answers = {name: post(url, key=name).status_code for name in ("app", "one", "reader", "poor")}
             assert answers == {"app": 200, "one": 403, "reader": 403, "poor": 200}
             assert post(url, key="poor").status_code == 429
             told = [

@@ -8,12 +8,10 @@ import threading
 from collections.abc import Iterator
 
 import httpx
-import openai
 import pytest
 
-from api.app import create_app
 from tests.stand_ins.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import family, make_home, running, serving
+from tests.worlds.gateway_world import behind_the_api, client_of, family, make_home, remote
 
 BODY = {"model": "topic", "messages": [{"role": "user", "content": "Stars?"}], "stream": True}
 
@@ -22,13 +20,10 @@ BODY = {"model": "topic", "messages": [{"role": "user", "content": "Stars?"}], "
 def ways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str, FaultyProvider, object]]:
     """(address of the api, address of the gateway, the provider, settings)."""
     with faulty_provider() as behind:
-        models = {"remote": {"openai_compatible": behind.url, "model": "m", "retries": 0}}
+        models = {"remote": remote(behind.url)}
         settings = make_home(tmp_path_factory.mktemp("home"), {"topic": family("topic", "remote")}, models)
-        with running(settings) as gateway:
-            settings.run_dir().mkdir(parents=True, exist_ok=True)
-            (settings.run_dir() / "gateway.json").write_text(json.dumps({"pid": 1, "url": gateway}), encoding="utf-8")
-            with serving(create_app(settings), settings) as api:
-                yield api, gateway, behind, settings
+        with behind_the_api(settings) as (api, gateway):
+            yield api, gateway, behind, settings
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +36,8 @@ def _provider_is_well(ways) -> None:
 def test_the_first_piece_is_there_before_the_provider_has_written_the_second(ways) -> None:
     api, _, behind, _ = ways
     behind.hold = threading.Event()
-    client = openai.OpenAI(base_url=f"{api}/v1", api_key="unused", max_retries=0)
     seen = []
-    for chunk in client.chat.completions.create(**BODY):
+    for chunk in client_of(api).chat.completions.create(**BODY):
         seen.append(chunk.choices[0].delta.content or "")
         if seen[-1]:
             behind.hold.set()

@@ -15,34 +15,35 @@ import pytest
 
 from api.gateway.chat_body import read_chat
 from optimizer.core.base.errors import InvalidInput
-from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import verify_token
 from optimizer.host.config import Settings
 from optimizer.jobs.families.create_variant import VariantRequest, store_draft
 from optimizer.jobs.families.rename_family import RenameRequest, rename_family
 from optimizer.jobs.rollouts.freeze import FreezeRequest, freeze, unfreeze
 from optimizer.runtime import wiring
+from tests.cases import named
 from tests.clock import until
-from tests.rows.answer_schemas import as_declared
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 from tests.worlds.contexts import context_of
-from tests.worlds.gateway_world import TWO_INPUTS, embedded_gateway, family, make_home, running
+from tests.worlds.gateway_world import (
+    TWO_INPUTS,
+    RunningGateway,
+    add_key,
+    client_of,
+    embedded_gateway,
+    family,
+    make_home,
+    remote,
+    running,
+)
 
 
-class Setup:
-    """A running gateway, the provider behind it, and the store they write to."""
+class Setup(RunningGateway[Provider]):
+    """With the store that it writes to."""
 
-    def __init__(self, url: str, provider: Provider, settings: Settings) -> None:
-        self.url, self.provider, self.settings = url, provider, settings
-        checked = httpx.Client(event_hooks={"response": [as_declared]})
-        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, http_client=checked)
+    def __init__(self, url: str, behind: Provider, settings: Settings) -> None:
+        super().__init__(url, behind, settings)
         self.store = wiring.open_store(settings)
-
-    def chat(self, text: str = "Stars burn hydrogen.", *, model: str = "topic", **more: Any) -> Any:
-        return self.client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **more)
-
-    def post(self, body: dict[str, Any], **headers: str) -> httpx.Response:
-        return as_declared(httpx.post(f"{self.url}/v1/chat/completions", json=body, headers=headers, timeout=30))
 
     def interaction(self, id: str) -> Any:
         def kept() -> Any:
@@ -62,14 +63,9 @@ class Setup:
 def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     with provider() as behind:
         models = {
-            "remote": {
-                "openai_compatible": behind.url,
-                "model": "m",
-                "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10},
-                "retries": 0,
-            },
-            "slow": {"openai_compatible": behind.url, "model": "m", "timeout_s": 0.2, "retries": 0},
-            "safe": {"openai_compatible": "http://127.0.0.1:9", "model": "m", "retries": 0, "fallbacks": ["remote"]},
+            "remote": remote(behind.url, (1, 10)),
+            "slow": remote(behind.url, timeout_s=0.2),
+            "safe": remote("http://127.0.0.1:9", fallbacks=["remote"]),
         }
         families = {
             "topic": family("topic", "remote"),
@@ -90,8 +86,8 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
 
 @pytest.fixture(autouse=True)
 def _provider_answers(setup: Setup) -> None:
-    setup.provider.answer = lambda body: (200, {}, json.dumps(chat_answer("astronomy")).encode())
-    setup.provider.bodies.clear()
+    setup.behind.answer = lambda body: (200, {}, json.dumps(chat_answer("astronomy")).encode())
+    setup.behind.bodies.clear()
 
 
 def status_error(call: Callable[[], Any]) -> tuple[int, dict[str, Any]]:
@@ -134,10 +130,10 @@ def test_a_request_as_tensorzero_takes_it_asks_the_family_of_its_function(
     setup: Setup, block: Callable[..., dict[str, Any]]
 ) -> None:
     def sent(model: str, messages: list[dict[str, Any]], **more: Any) -> Any:
-        setup.provider.bodies.clear()
+        setup.behind.bodies.clear()
         answer = setup.post({"model": model, "messages": messages, **more})
         assert answer.status_code == 200, answer.text
-        return setup.provider.bodies[-1]["messages"], answer.json()["detent"]["family"]
+        return setup.behind.bodies[-1]["messages"], answer.json()["detent"]["family"]
 
     function = "tensorzero::function_name::styled"
     user = {"role": "user", "content": [block(style="short", document="Stars")]}
@@ -202,16 +198,16 @@ def test_while_a_user_waits_for_a_model_what_runs_by_itself_can_see_it(setup: Se
         seen.append(wiring.users_wait(setup.settings))
         return 200, {}, json.dumps(chat_answer("astronomy")).encode()
 
-    setup.provider.answer = answer
-    setup.chat()
+    setup.behind.answer = answer
+    setup.chat("topic")
     assert seen == [True]
     os.utime(setup.settings.run_dir() / wiring.USER_CALLS, (0, 0))
     assert not wiring.users_wait(setup.settings)
 
 
 def test_the_model_is_sent_the_familys_prompt_with_its_own_settings(setup: Setup) -> None:
-    setup.chat("x" * 100, temperature=1.5, max_tokens=500)
-    sent = setup.provider.bodies[-1]
+    setup.chat("topic", "x" * 100, temperature=1.5, max_tokens=500)
+    sent = setup.behind.bodies[-1]
     assert sent["messages"] == [
         {"role": "system", "content": "Name the topic."},
         {"role": "user", "content": "Text: " + "x" * 60},
@@ -220,7 +216,7 @@ def test_the_model_is_sent_the_familys_prompt_with_its_own_settings(setup: Setup
 
 
 def test_the_interaction_is_on_record_under_the_answers_id(setup: Setup) -> None:
-    answer = setup.chat("Stars", user="u2")
+    answer = setup.chat("topic", "Stars", user="u2")
     found = setup.interaction(answer.id)
     assert answer.id.startswith("in_")
     assert (found.output, found.model, found.input) == ("astronomy", "remote", {"document": "Stars"})
@@ -236,9 +232,9 @@ def test_the_interaction_is_on_record_under_the_answers_id(setup: Setup) -> None
 
 
 def test_the_unit_may_stand_in_user_in_a_header_or_nowhere(setup: Setup) -> None:
-    by_user = setup.chat(user="u3").model_extra["detent"]
-    by_header = setup.chat(extra_headers={"X-Detent-Unit": "u3"}).model_extra["detent"]
-    nobody = setup.chat().model_extra["detent"]
+    by_user = setup.chat("topic", user="u3").model_extra["detent"]
+    by_header = setup.chat("topic", extra_headers={"X-Detent-Unit": "u3"}).model_extra["detent"]
+    nobody = setup.chat("topic").model_extra["detent"]
     hmac = [setup_token(setup, d["assignment"]).unit_hmac for d in (by_user, by_header, nobody)]
     assert hmac[0] == hmac[1] is not None
     assert hmac[2] is None
@@ -262,7 +258,7 @@ def test_earlier_messages_become_history_and_later_ones_follow_the_prompt(setup:
     assert (
         setup.post({"model": "topic", "messages": messages, "tools": tools, "tool_choice": "auto"}).status_code == 200
     )
-    sent = setup.provider.bodies[-1]
+    sent = setup.behind.bodies[-1]
     assert sent["messages"] == [
         {"role": "system", "content": "Name the topic."},
         *messages[:2],
@@ -274,16 +270,16 @@ def test_earlier_messages_become_history_and_later_ones_follow_the_prompt(setup:
 
 def test_tool_calls_of_the_model_reach_the_client(setup: Setup) -> None:
     calls = [{"id": "c1", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}]
-    setup.provider.answer = lambda body: (200, {}, json.dumps(chat_answer("", tool_calls=calls)).encode())
-    message = setup.chat().choices[0].message
+    setup.behind.answer = lambda body: (200, {}, json.dumps(chat_answer("", tool_calls=calls)).encode())
+    message = setup.chat("topic").choices[0].message
     assert message.tool_calls is not None
     assert message.tool_calls[0].function.name == "look_up"
 
 
 def test_variables_fill_a_family_with_several_inputs(setup: Setup) -> None:
     variables = {"document": "Stars", "style": "Short"}
-    answer = setup.chat("ignored", model="styled", extra_body={"detent": {"variables": variables}})
-    assert setup.provider.bodies[-1]["messages"][-1]["content"] == "Short: Stars"
+    answer = setup.chat("styled", "ignored", extra_body={"detent": {"variables": variables}})
+    assert setup.behind.bodies[-1]["messages"][-1]["content"] == "Short: Stars"
     assert setup.interaction(answer.id).input == variables
 
 
@@ -300,61 +296,37 @@ def test_a_refused_chat_is_no_exposure(setup: Setup) -> None:
 
 
 def test_a_family_with_several_inputs_asks_for_variables(setup: Setup) -> None:
-    status, problem = status_error(lambda: setup.chat(model="styled"))
+    status, problem = status_error(lambda: setup.chat("styled"))
     assert status == 422
     assert "document, style" in problem["detail"]
     assert problem["errors"][0]["pointer"] == "/detent/variables"
 
 
-BAD = [
-    pytest.param(
-        {"model": "topic", "messages": [{"role": "user", "content": "x"}], "n": 2},
-        422,
-        "invalid-input",
-        id="several answers",
-    ),
-    pytest.param(
-        {"model": "topic", "messages": [{"role": "assistant", "content": "x"}]},
-        422,
-        "invalid-input",
-        id="no user message",
-    ),
-    pytest.param({"messages": [{"role": "user", "content": "x"}]}, 422, "invalid-input", id="no model"),
-    pytest.param(
-        {"model": "topic", "messages": [{"role": "user", "content": "x"}], "detent": {"what": 1}},
-        422,
-        "invalid-input",
-        id="unknown field",
-    ),
-    pytest.param(
-        {"model": "topic", "messages": [], "detent": {"variables": {"document": "x", "colour": "red"}}},
-        422,
-        "invalid-input",
-        id="unknown variable",
-    ),
-    pytest.param(
-        {"model": "topic", "messages": [{"role": "user", "content": "x"}], "detent": {"variant": "v_0"}},
-        404,
-        "not-found",
-        id="no such variant",
-    ),
-]
-
-
-@pytest.mark.parametrize(("body", "status", "slug"), BAD)
+@named(
+    ("change", "status", "slug"),
+    {
+        "several answers": ({"n": 2}, 422, "invalid-input"),
+        "no user message": ({"messages": [{"role": "assistant", "content": "x"}]}, 422, "invalid-input"),
+        "no model": ({"model": None}, 422, "invalid-input"),
+        "unknown field": ({"detent": {"what": 1}}, 422, "invalid-input"),
+        "unknown variable": ({"detent": {"variables": {"document": "x", "colour": "red"}}}, 422, "invalid-input"),
+        "no such variant": ({"detent": {"variant": "v_0"}}, 404, "not-found"),
+    },
+)
 def test_a_bad_request_is_a_problem_document_and_calls_no_model(
-    setup: Setup, body: dict[str, Any], status: int, slug: str
+    setup: Setup, change: dict[str, Any], status: int, slug: str
 ) -> None:
-    response = setup.post(body)
+    body = {"model": "topic", "messages": [{"role": "user", "content": "x"}], **change}
+    response = setup.post({name: value for name, value in body.items() if value is not None})
     assert response.status_code == status, response.text
     assert response.headers["content-type"] == "application/problem+json"
     assert response.json()["type"].endswith(slug)
-    assert setup.provider.bodies == []
+    assert setup.behind.bodies == []
 
 
 def test_a_failing_model_is_a_problem_and_an_interaction_with_its_error(setup: Setup) -> None:
-    setup.provider.answer = lambda body: (500, {}, b'{"error": {"message": "on fire"}}')
-    status, problem = status_error(lambda: setup.chat(user="u5"))
+    setup.behind.answer = lambda body: (500, {}, b'{"error": {"message": "on fire"}}')
+    status, problem = status_error(lambda: setup.chat("topic", user="u5"))
     assert (status, problem["kind"], problem["status"]) == (502, "http", 502)
     assert "refused the request (500)" in problem["detail"]
     found = setup.interaction(problem["interaction"])
@@ -364,25 +336,25 @@ def test_a_failing_model_is_a_problem_and_an_interaction_with_its_error(setup: S
 
 
 def test_a_model_that_is_too_slow_is_a_504(setup: Setup) -> None:
-    setup.provider.answer = lambda body: (time.sleep(0.6), (200, {}, b"{}"))[1]
-    status, problem = status_error(lambda: setup.chat(model="late"))
+    setup.behind.answer = lambda body: (time.sleep(0.6), (200, {}, b"{}"))[1]
+    status, problem = status_error(lambda: setup.chat("late"))
     assert (status, problem["kind"]) == (504, "timeout")
 
 
 def test_a_fallback_answers_when_the_first_model_cannot(setup: Setup) -> None:
-    answer = setup.chat(model="careful")
+    answer = setup.chat("careful")
     assert answer.model_extra["detent"]["tiers"] == ["safe", "remote"]
     assert setup.interaction(answer.id).model == "remote"
 
 
 def test_a_family_whose_model_is_not_configured_says_so(setup: Setup) -> None:
-    status, problem = status_error(lambda: setup.chat(model="misnamed"))
+    status, problem = status_error(lambda: setup.chat("misnamed"))
     assert status == 502
     assert "'nowhere'" in problem["detail"]
 
 
 def test_a_named_variant_is_answered_for_tests_and_stands_in_no_arm(setup: Setup) -> None:
-    detent = setup.chat(extra_body={"detent": {"variant": setup.champion()}}).model_extra["detent"]
+    detent = setup.chat("topic", extra_body={"detent": {"variant": setup.champion()}}).model_extra["detent"]
     assert detent["variant"] == setup.champion()
     assert setup_token(setup, detent["assignment"]).rollout is None
 
@@ -402,7 +374,7 @@ def test_a_frozen_family_answers_with_its_champion_only(setup: Setup) -> None:
     try:
         until(lambda: setup.post(named).status_code == 409)
         assert setup.post(named).json()["undo"] == "detent unfreeze topic"
-        assert setup.chat().model_extra["detent"]["variant"] == setup.champion()
+        assert setup.chat("topic").model_extra["detent"]["variant"] == setup.champion()
     finally:
         unfreeze(context_of(setup.store, clock), FreezeRequest(family="topic", reason="over"))
     until(lambda: setup.post(named).status_code == 200)
@@ -424,18 +396,9 @@ def test_health_and_readiness_answer_without_a_key(setup: Setup) -> None:
 
 def test_with_keys_every_request_needs_one_and_named_variants_need_role_operate(tmp_path: Path) -> None:
     with provider() as behind:
-        settings = make_home(
-            tmp_path, {"topic": family("topic", "remote")}, {"remote": {"openai_compatible": behind.url, "model": "m"}}
-        )
-        store = wiring.open_store(settings)
-        now = wiring.open_clock(settings).now()
-        for name in ("serve", "read-texts"):
-            access = access_of([name], now=now)
-            store.write(
-                lambda tx, name=name, access=access: store.api_keys.add(
-                    tx, name, access, hash_of(f"secret-of-{name}"), now
-                )
-            )
+        settings = make_home(tmp_path, {"topic": family("topic", "remote")}, {"remote": remote(behind.url)})
+        for role in ("serve", "read-texts"):
+            add_key(settings, f"secret-of-{role}", role)
         with running(settings) as url:
             body = {"model": "topic", "messages": [{"role": "user", "content": "x"}]}
 
@@ -449,12 +412,11 @@ def test_with_keys_every_request_needs_one_and_named_variants_need_role_operate(
             assert post({}, Authorization="Bearer secret-of-serve").status_code == 200
             forged = {"Authorization": "Bearer secret-of-serve", "X-Detent-Role": "admin", "X-Detent-Actor": "root"}
             assert post({"detent": {"variant": "v_0"}}, **forged).status_code == 403
-        store.close()
 
 
 def test_the_embedded_model_answers_the_openai_package(tmp_path: Path) -> None:
     with embedded_gateway(tmp_path) as (url, settings):
-        client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
+        client = client_of(url)
         answer = client.chat.completions.create(
             model="topic", messages=[{"role": "user", "content": "Stars burn hydrogen."}], user="u1"
         )

@@ -15,30 +15,24 @@ import httpx
 import openai
 import pytest
 
-from optimizer.host.config import Settings
 from tests.clock import until
 from tests.stand_ins.faulty_provider import FAULTS, PIECES, FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import family, interactions, make_home, recorded, running
+from tests.worlds.gateway_world import RunningGateway, family, interactions, make_home, recorded, remote, running
 
 TEXT = "".join(PIECES)
 N_REQUESTS = 120
 FAULT_SHARE = 0.2
 
 
-class World:
-    def __init__(self, url: str, behind: FaultyProvider, settings: Settings) -> None:
-        self.url, self.behind, self.settings = url, behind, settings
-        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, timeout=60)
-
+class World(RunningGateway[FaultyProvider]):
     def ask(self, model: str, i: int, *, stream: bool = False) -> tuple[str, str | None, str]:
         """(interaction, what went wrong, the text as far as it came)."""
-        messages: Any = [{"role": "user", "content": f"Stars, {i}?"}]
         id, text = "", ""
         try:
+            answer = self.chat(model, f"Stars, {i}?", user=f"u{i}", stream=stream)
             if not stream:
-                answer = self.client.chat.completions.create(model=model, messages=messages, user=f"u{i}")
                 return answer.id, None, answer.choices[0].message.content or ""
-            for chunk in self.client.chat.completions.create(model=model, messages=messages, user=f"u{i}", stream=True):
+            for chunk in answer:
                 id, text = chunk.id, text + (chunk.choices[0].delta.content or "")
             return id, None, text
         except openai.APIStatusError as error:
@@ -60,17 +54,13 @@ def faults(seed: int) -> Any:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with faulty_provider() as behind:
         behind.break_after, behind.hang_s = 2, 4.0
-        wire = {"openai_compatible": behind.url, "model": "m", "timeout_s": 2.0, "concurrency": 16, "queue": 200}
+        wire = remote(behind.url, timeout_s=2.0, concurrency=16, queue=200)
         wire["backoff"] = {"initial_s": 0.02, "max_s": 0.1, "jitter_s": 0.02}
         models = {
-            "bare": {**wire, "retries": 0, "breaker": {"failures": 1000}},
+            "bare": {**wire, "breaker": {"failures": 1000}},
             "patient": {**wire, "retries": 3, "fallbacks": ["bare"]},
-            "brittle": {
-                **wire,
-                "retries": 0,
-                "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 3000, "successes": 1},
-            },
-            "narrow": {**wire, "retries": 0, "concurrency": 1, "queue": 1, "timeout_s": 30},
+            "brittle": {**wire, "breaker": {"failures": 3, "window_s": 3600, "cool_down_s": 3000, "successes": 1}},
+            "narrow": {**wire, "concurrency": 1, "queue": 1, "timeout_s": 30},
         }
         settings = make_home(tmp_path_factory.mktemp("home"), {name: family(name, name) for name in models}, models)
         with running(settings) as url:

@@ -8,24 +8,21 @@ import json
 from pathlib import Path
 
 import httpx
-import openai
 
 from tests.clock import until
 from tests.stand_ins.scripted_model import chat_answer, provider
-from tests.worlds.gateway_world import family, make_home, recorded, running
+from tests.worlds.gateway_world import RunningGateway, family, make_home, recorded, remote, running
 
 
 def test_an_attempt_is_answered_flagged_and_counted_and_an_ordinary_request_is_not(tmp_path: Path) -> None:
     with provider() as behind:
         behind.answer = lambda body: (200, {}, json.dumps(chat_answer("fine")).encode())
-        settings = make_home(
-            tmp_path, {"plain": family("plain", "m")}, {"m": {"openai_compatible": behind.url, "model": "m"}}
-        )
+        settings = make_home(tmp_path, {"plain": family("plain", "m")}, {"m": remote(behind.url)})
         with running(settings) as url:
-            client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
+            gateway = RunningGateway(url, behind, settings)
 
             def chat(text: str) -> tuple[str, dict[str, object]]:
-                answer = client.chat.completions.create(model="plain", messages=[{"role": "user", "content": text}])
+                answer = gateway.chat("plain", text)
                 assert answer.choices[0].message.content == "fine"
                 assert answer.model_extra is not None
                 return answer.id, answer.model_extra["detent"]

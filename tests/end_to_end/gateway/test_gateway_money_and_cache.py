@@ -10,47 +10,35 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import openai
 import pytest
 from sqlalchemy import select
 
 from optimizer.adapters.store.tables.operators import KEY_USAGE
-from optimizer.core.serving.access import access_of, hash_of
 from optimizer.core.serving.assignment import unit_hmac, verify_token
-from optimizer.host.config import Settings
 from optimizer.jobs.feedback.ingest_feedback import Intake
 from optimizer.runtime import wiring
 from tests.clock import until
 from tests.stand_ins.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import family, make_home, record_of, running
+from tests.worlds.gateway_world import RunningGateway, add_key, family, make_home, record_of, remote, running
 
 TEXT = "".join(PIECES)
 COST_USD = 0.002  # of one answer of the provider
 
 
-class World:
-    def __init__(self, url: str, behind: FaultyProvider, settings: Settings) -> None:
-        self.url, self.behind, self.settings = url, behind, settings
-        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
-
-    def chat(self, model: str, text: str = "Stars?", **more: Any) -> Any:
-        return self.client.chat.completions.create(model=model, messages=[{"role": "user", "content": text}], **more)
-
-    def post(self, model: str) -> httpx.Response:
-        return httpx.post(
-            f"{self.url}/v1/chat/completions", json={"model": model, "messages": [{"role": "user", "content": "x"}]}
-        )
+class World(RunningGateway[FaultyProvider]):
+    def ask(self, model: str, key: str = "") -> httpx.Response:
+        headers = {"X-API-Key": key} if key else {}
+        return self.post({"model": model, "messages": [{"role": "user", "content": "x"}]}, **headers)
 
     def record(self, model: str, id: str) -> dict[str, Any]:
         return record_of(self.settings, model, id)
 
 
 def models(url: str) -> dict[str, Any]:
-    wire = {"openai_compatible": url, "model": "m", "retries": 0}
     return {
-        "dear": {**wire, "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}, "fallbacks": ["dear_too"]},
-        "dear_too": {**wire, "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}},
-        "cheap": {**wire, "price": {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}},
+        "dear": remote(url, (1, 10), fallbacks=["dear_too"]),
+        "dear_too": remote(url, (1, 10)),
+        "cheap": remote(url, (0, 0)),
     }
 
 
@@ -106,9 +94,9 @@ def test_costs_that_an_application_reports_do_not_use_up_the_hours_money(tmp_pat
         assert reported["accepted"] == 1
         with running(settings) as url:
             world = World(url, behind, settings)
-            assert [world.post("strict").status_code for _ in range(3)] == [200, 200, 429]
+            assert [world.ask("strict").status_code for _ in range(3)] == [200, 200, 429]
         with running(settings) as url:  # what the gateway recorded itself still counts after its restart
-            assert World(url, behind, settings).post("strict").status_code == 429
+            assert World(url, behind, settings).ask("strict").status_code == 429
         store.close()
 
 
@@ -126,41 +114,27 @@ def test_model_calls_and_dollars_of_a_key_are_limited_over_all_gateways(
 ) -> None:
     with faulty_provider() as behind:
         settings = make_home(tmp_path, {"plain": family("plain", "dear")}, models(behind.url))
-        store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
-        access = access_of(["serve"], limits=limits, now=now)
-        store.write(lambda tx: store.api_keys.add(tx, "app", access, hash_of("s3cret"), now))
-        store.write(lambda tx: store.api_keys.add(tx, "free", access_of(["serve"], now=now), hash_of("free"), now))
+        add_key(settings, "app", limits=limits)
+        add_key(settings, "free")
         with running(settings) as one, running(settings) as other:
-
-            def post(url: str, secret: str = "s3cret") -> httpx.Response:
-                body = {"model": "plain", "messages": [{"role": "user", "content": "x"}]}
-                return httpx.post(f"{url}/v1/chat/completions", json=body, headers={"X-API-Key": secret})
-
-            answers = [post(url) for url in (one, other, one, other)]
+            gateways = [World(url, behind, settings) for url in (one, other)]
+            answers = [world.ask("plain", "app") for world in gateways * 2]
             assert [answer.status_code for answer in answers] == [200, 200, 429, 429]
             assert answers[2].json()["type"].endswith("key-limit-reached")
             assert int(answers[2].headers["retry-after"]) > 0
-            assert post(other, "free").status_code == 200
+            assert gateways[1].ask("plain", "free").status_code == 200
             assert len(behind.bodies) == 3  # nothing was sent for what was refused
-        store.close()
 
 
 def test_a_call_that_failed_before_it_was_billed_uses_no_dollars_of_its_key(tmp_path: Path) -> None:
     with faulty_provider() as behind:
-        settings = make_home(
-            tmp_path, {"plain": family("plain", "alone")}, {"alone": {**models(behind.url)["dear"], "fallbacks": []}}
-        )
-        store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
-        access = access_of(["serve"], limits={"usd_per_day": 0.004}, now=now)
-        store.write(lambda tx: store.api_keys.add(tx, "app", access, hash_of("s3cret"), now))
+        settings = make_home(tmp_path, {"plain": family("plain", "alone")}, {"alone": remote(behind.url, (1, 10))})
+        add_key(settings, "app", limits={"usd_per_day": 0.004})
         with running(settings) as url:
             behind.fault = lambda n: "rate_limit" if n == 0 else None
-            body = {"model": "plain", "messages": [{"role": "user", "content": "x"}]}
-            statuses = [
-                httpx.post(f"{url}/v1/chat/completions", json=body, headers={"X-API-Key": "s3cret"}).status_code
-                for _ in range(2)
-            ]
-            assert statuses == [502, 200]
+            world = World(url, behind, settings)
+            assert [world.ask("plain", "app").status_code for _ in range(2)] == [502, 200]
+        store = wiring.open_store(settings)
         with store.read() as tx:
             used = {row.limit: row.used for row in tx.execute(select(KEY_USAGE))}
         assert used == {"usd_per_day": pytest.approx(COST_USD)}
@@ -169,15 +143,15 @@ def test_a_call_that_failed_before_it_was_billed_uses_no_dollars_of_its_key(tmp_
 
 @pytest.mark.usefixtures("within_an_hour")
 def test_above_the_hours_money_requests_are_refused_until_the_next_hour(world: World) -> None:
-    assert [world.post("strict").status_code for _ in range(2)] == [200, 200]
-    refused = world.post("strict")
+    assert [world.ask("strict").status_code for _ in range(2)] == [200, 200]
+    refused = world.ask("strict")
     assert refused.status_code == 429
     problem = refused.json()
     assert problem["type"].endswith("money-spent")
     assert (problem["limit_usd"], problem["spent_usd"]) == (0.003, 0.004)
     assert 1 <= int(refused.headers["retry-after"]) <= 3600
     assert len(world.behind.bodies) == 2, "no model was asked"
-    assert world.post("plain").status_code == 200, "other families go on"
+    assert world.ask("plain").status_code == 200, "other families go on"
 
 
 @pytest.mark.usefixtures("within_an_hour")
@@ -199,7 +173,7 @@ def test_who_leaves_a_stream_early_has_spent_money_too(world: World) -> None:
         if i == 8:
             break
     stream.close()
-    until(lambda: world.post("streamed").status_code == 429)
+    until(lambda: world.ask("streamed").status_code == 429)
     world.behind.pause_s = 0.0
 
 
@@ -251,7 +225,7 @@ def test_a_fallbacks_answer_is_not_kept(world: World) -> None:
 
 def test_an_answer_with_an_odd_byte_is_on_record_too(world: World) -> None:
     world.behind.pieces = ["a\x00b", "\ud83d"]
-    answer = world.post("plain")
+    answer = world.ask("plain")
     assert answer.status_code == 200
     assert json.loads(answer.text)["choices"][0]["message"]["content"] == "a\x00b\ud83d"
     assert world.record("plain", answer.json()["id"])["output"] == "a\ufffdb?"
@@ -264,17 +238,9 @@ def test_an_answer_is_kept_for_the_key_that_asked_alone(tmp_path: Path) -> None:
     with faulty_provider() as behind:
         remembered = family("remembered", "dear") + "cache: {enabled: true}\n"
         settings = make_home(tmp_path, {"remembered": remembered}, models(behind.url))
-        store, now = wiring.open_store(settings), wiring.open_clock(settings).now()
         for name in ("app", "other"):
-            store.write(
-                lambda tx, name=name: store.api_keys.add(tx, name, access_of(["serve"], now=now), hash_of(name), now)
-            )
-        store.close()
-        body = {"model": "remembered", "messages": [{"role": "user", "content": "x"}]}
+            add_key(settings, name)
         with running(settings) as url:
-
-            def is_kept(key: str) -> bool:
-                answer = httpx.post(f"{url}/v1/chat/completions", json=body, headers={"X-API-Key": key})
-                return bool(answer.json()["detent"]["cached"])
-
-            assert [is_kept(key) for key in ("app", "other", "app", "other")] == [False, False, True, True]
+            world = World(url, behind, settings)
+            answers = [world.ask("remembered", key).json() for key in ("app", "other", "app", "other")]
+            assert [answer["detent"]["cached"] for answer in answers] == [False, False, True, True]

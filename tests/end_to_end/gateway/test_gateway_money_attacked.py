@@ -15,12 +15,10 @@ import pytest
 
 from tests.clock import until
 from tests.stand_ins.faulty_provider import FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import family, make_home, running
+from tests.worlds.gateway_world import family, make_home, remote, running
 
 # The provider asks $0.002 for an answer; by its length this request may cost more than $0.01.
 ASKED: dict[str, Any] = {"messages": [{"role": "user", "content": "x" * 10_000}], "max_tokens": 10}
-PRICED = {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10}
-FREE = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 0}
 
 
 @pytest.fixture(scope="module")
@@ -31,9 +29,8 @@ def behind() -> Iterator[FaultyProvider]:
 
 @pytest.fixture(scope="module")
 def url(behind: FaultyProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    wire = {"openai_compatible": behind.url, "model": "m", "retries": 0}
-    away = {**wire, "openai_compatible": "http://127.0.0.1:9/v1", "price": FREE, "fallbacks": ["priced"]}
-    models = {"priced": {**wire, "price": PRICED}, "unpriced": wire, "away": away}
+    away = remote("http://127.0.0.1:9/v1", (0, 0), fallbacks=["priced"])
+    models = {"priced": remote(behind.url, (1, 10)), "unpriced": remote(behind.url), "away": away}
     long = "{document: {type: text, max_chars: 20000}}"
     families = {
         name: f"{family(name, 'priced', inputs=long)}limits: {{usd_per_hour: 0.008}}\n"

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import httpx
 import openai
 import pytest
 from fastapi.testclient import TestClient
@@ -21,9 +20,8 @@ from optimizer.host.config import Settings
 from optimizer.jobs.calls.execute_policy import Execution, execute_policy
 from optimizer.runtime import wiring
 from tests.clock import until
-from tests.rows.answer_schemas import as_declared
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
-from tests.worlds.gateway_world import family, interactions, make_home, record_of, running
+from tests.worlds.gateway_world import RunningGateway, family, interactions, make_home, record_of, remote, running
 
 PRICES = {"cheap": (1, 10), "strong": (10, 100)}
 CASCADE = "tiers: [cheap, strong], accept: 0.9, audit_share: 0"
@@ -56,13 +54,11 @@ def said(text: str, sure: float | None = None, **message: Any) -> Answer:
     return 200, value
 
 
-class Setup:
-    """A running gateway; ``plays`` says what each model answers: a value, or a function of the request's body."""
+class Setup(RunningGateway[Provider]):
+    """``plays`` says what each model answers: a value, or a function of the request's body."""
 
     def __init__(self, url: str, behind: Provider, settings: Settings) -> None:
-        checked = httpx.Client(event_hooks={"response": [as_declared]})
-        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0, http_client=checked)
-        self.behind, self.settings = behind, settings
+        super().__init__(url, behind, settings)
         self.plays: dict[str, Answer | Callable[[Mapping[str, Any]], Answer]] = {}
         behind.answer = self._answer
 
@@ -70,9 +66,6 @@ class Setup:
         play = self.plays[body["model"]]
         status, value = play(body) if callable(play) else play
         return status, {}, json.dumps(value).encode()
-
-    def chat(self, name: str, text: str = "Stars", **more: Any) -> Any:
-        return self.client.chat.completions.create(model=name, messages=[{"role": "user", "content": text}], **more)
 
     def interaction(self, id: str, name: str) -> dict[str, Any]:
         return record_of(self.settings, name, id)
@@ -84,15 +77,7 @@ class Setup:
 @pytest.fixture(scope="module")
 def running_setup(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     with provider() as behind:
-        models = {
-            name: {
-                "openai_compatible": behind.url,
-                "model": name,
-                "retries": 0,
-                "price": {"input_usd_per_mtok": price[0], "output_usd_per_mtok": price[1]},
-            }
-            for name, price in PRICES.items()
-        }
+        models = {name: remote(behind.url, usd, model=name) for name, usd in PRICES.items()}
         home = tmp_path_factory.mktemp("home")
         settings = make_home(home, {name: with_policy(name, policy) for name, policy in POLICIES.items()}, models)
         with running(settings) as url:

@@ -29,7 +29,16 @@ from tests.forked import Forked
 from tests.rows.answer_schemas import as_declared
 from tests.stand_ins.scripted_model import Provider, chat_answer, provider
 from tests.stand_ins.small_disk import fill, small_disk
-from tests.worlds.gateway_world import family, interactions, make_home, record_of, recorded, running, serving
+from tests.worlds.gateway_world import (
+    family,
+    interactions,
+    make_home,
+    record_of,
+    recorded,
+    remote,
+    running,
+    serving,
+)
 
 
 @pytest.fixture
@@ -41,13 +50,7 @@ def behind() -> Iterator[Provider]:
 
 def home(folder: Path, behind: Provider) -> Settings:
     folder.mkdir(exist_ok=True)
-    model = {
-        "openai_compatible": behind.url,
-        "model": "m",
-        "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 1},
-        "retries": 0,
-    }
-    return make_home(folder, {"topic": family("topic", "remote")}, {"remote": model})
+    return make_home(folder, {"topic": family("topic", "remote")}, {"remote": remote(behind.url, (1, 1))})
 
 
 def chat(url: str, text: str = "Stars", *, stream: bool = False) -> httpx.Response:
@@ -216,7 +219,7 @@ def test_a_record_from_the_spool_equals_one_that_the_store_took_at_once(tmp_path
 def test_dollars_of_a_model_without_a_known_price_are_not_known_and_not_none(
     tmp_path: Path, behind: Provider, stream: bool
 ) -> None:
-    unpriced = {"openai_compatible": behind.url, "model": "m", "retries": 0}
+    unpriced = remote(behind.url)
     settings = make_home(tmp_path, {"topic": family("topic", "remote")}, {"remote": unpriced})
     with running(settings) as url:
         answered = chat(url, stream=stream)

@@ -19,20 +19,18 @@ import pytest
 from optimizer.host.config import Settings
 from tests.clock import until
 from tests.stand_ins.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import family, interactions, make_home, running
+from tests.worlds.gateway_world import RunningGateway, family, interactions, make_home, remote, running
 
 TEXT = "".join(PIECES)
 
 
-class World:
+class World(RunningGateway[FaultyProvider]):
     def __init__(self, url: str, behind: FaultyProvider, spare: FaultyProvider, settings: Settings) -> None:
-        self.url, self.behind, self.spare, self.settings = url, behind, spare, settings
-        self.client = openai.OpenAI(base_url=f"{url}/v1", api_key="unused", max_retries=0)
+        super().__init__(url, behind, settings)
+        self.spare = spare
 
     def stream(self, model: str = "topic", **more: Any) -> Any:
-        return self.client.chat.completions.create(
-            model=model, messages=[{"role": "user", "content": "Stars?"}], stream=True, **more
-        )
+        return self.chat(model, stream=True, **more)
 
     def recorded(self, id: str, name: str = "topic") -> dict[str, Any]:
         """The one interaction of this id."""
@@ -44,23 +42,13 @@ class World:
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with faulty_provider() as behind, faulty_provider() as spare:
-        wire = {
-            "model": "m",
-            "price": {"input_usd_per_mtok": 1, "output_usd_per_mtok": 10},
-            "timeout_s": 20,
-            "retries": 0,
-        }
-        wire["breaker"] = {"failures": 1000}
+        own = remote(behind.url, (1, 10), timeout_s=20, breaker={"failures": 1000})
+        by_library = {"litellm": "openai/m", "api_base": behind.url, "api_key_env": "KEY_OF_TESTS"}
         models = {
-            "remote": {"openai_compatible": behind.url, **wire},
-            "safe": {"openai_compatible": behind.url, **wire, "fallbacks": ["spare"]},
-            "spare": {"openai_compatible": spare.url, **wire},
-            "library": {
-                "litellm": "openai/m",
-                "api_base": behind.url,
-                "api_key_env": "KEY_OF_TESTS",
-                **{k: v for k, v in wire.items() if k != "model"},
-            },
+            "remote": own,
+            "safe": {**own, "fallbacks": ["spare"]},
+            "spare": {**own, "openai_compatible": spare.url},
+            "library": {name: own[name] for name in own if name not in ("openai_compatible", "model")} | by_library,
         }
         families = {
             name: family(name, model)
@@ -181,8 +169,7 @@ def test_a_model_that_fails_before_its_first_token_is_a_problem_with_its_status(
 
 
 def test_a_stream_that_the_end_of_the_gateway_cuts_off_is_on_record(world: World, tmp_path: Path) -> None:
-    models = {"remote": {"openai_compatible": world.behind.url, "model": "m", "retries": 0}}
-    settings = make_home(tmp_path, {"topic": family("topic", "remote")}, models)
+    settings = make_home(tmp_path, {"topic": family("topic", "remote")}, {"remote": remote(world.behind.url)})
     world.behind.hold = threading.Event()
     body = {"model": "topic", "messages": [{"role": "user", "content": "Stars?"}], "stream": True}
     with httpx.Client() as client:
@@ -200,15 +187,7 @@ def test_a_stream_that_the_end_of_the_gateway_cuts_off_is_on_record(world: World
 
 def test_streams_that_are_not_read_hold_little_and_end_and_stay_on_record(world: World, tmp_path: Path) -> None:
     """The models wait for their readers, instead of filling memory with what no reader has asked for yet."""
-    models = {
-        "remote": {
-            "openai_compatible": world.behind.url,
-            "model": "m",
-            "retries": 0,
-            "concurrency": 60,
-            "timeout_s": 300,
-        }
-    }
+    models = {"remote": remote(world.behind.url, concurrency=60, timeout_s=300)}
     settings = make_home(tmp_path, {"topic": family("topic", "remote")}, models, limits={"stalled_seconds": 0.5})
     n_pieces = 10_000
     world.behind.pieces = ["word " * 20] * n_pieces

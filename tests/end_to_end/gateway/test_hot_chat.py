@@ -14,7 +14,7 @@ from api.app import create_app
 from optimizer.host.config import Settings
 from tests.clock import until
 from tests.stand_ins.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import family, interactions, make_home, recorded, running, serving
+from tests.worlds.gateway_world import family, interactions, make_home, recorded, remote, running, serving
 
 PATH = "/v1/chat/completions"
 BODY = {"model": "topic", "user": "u1", "messages": [{"role": "user", "content": "Stars?"}]}
@@ -41,8 +41,8 @@ class Place:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     with faulty_provider() as behind:
-        models = {"remote": {"openai_compatible": behind.url, "model": "m", "retries": 0}}
-        settings = make_home(tmp_path_factory.mktemp("home"), {"topic": family("topic", "remote")}, models)
+        families, models = {"topic": family("topic", "remote")}, {"remote": remote(behind.url)}
+        settings = make_home(tmp_path_factory.mktemp("home"), families, models)
         behind.pieces = PIECES
         with running(settings) as gateway:
             app = create_app(settings)

@@ -5,7 +5,6 @@ with ports and certificate of the test.
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import socket
@@ -15,8 +14,6 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +21,9 @@ import httpx
 import pytest
 
 from api.app import create_app
-from optimizer.core.serving.access import EVERYTHING
-from optimizer.runtime import wiring
+from optimizer.host.run_files import announce
 from tests.stand_ins.faulty_provider import PIECES, FaultyProvider, faulty_provider
-from tests.worlds.gateway_world import family, make_home, running, serving
+from tests.worlds.gateway_world import add_key, family, make_home, remote, running, serving
 from tests.worlds.upgrades import NGINX, nginx_in
 
 OPENSSL = shutil.which("openssl")
@@ -106,13 +102,9 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     clients: list[str] = []
     with faulty_provider() as behind, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DETENT_API__TRUSTED_PROXIES", '["127.0.0.1"]')
-        models = {"remote": {"openai_compatible": behind.url, "model": "m", "retries": 0}}
-        settings = make_home(tmp_path_factory.mktemp("home"), {"topic": family("topic", "remote")}, models)
-        store = wiring.open_store(settings)
-        store.write(
-            lambda tx: store.api_keys.add(tx, "shop", EVERYTHING, sha256(b"a-secret").hexdigest(), datetime.now(UTC))
-        )
-        store.close()
+        families, models = {"topic": family("topic", "remote")}, {"remote": remote(behind.url)}
+        settings = make_home(tmp_path_factory.mktemp("home"), families, models)
+        add_key(settings, "a-secret", "admin")
         app = create_app(settings)
 
         async def noting(scope: Any, receive: Any, send: Any) -> None:
@@ -121,10 +113,7 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
             await app(scope, receive, send)
 
         with running(settings) as gateway:
-            settings.run_dir().mkdir(parents=True, exist_ok=True)
-            (settings.run_dir() / "gateway.json").write_text(
-                json.dumps({"pid": os.getpid(), "url": gateway}), encoding="utf-8"
-            )
+            announce(settings, "gateway", gateway)
             folder = tmp_path_factory.mktemp("nginx")
             with serving(noting, settings) as api, nginx(folder, api) as (tls, plain):
                 trust = ssl.create_default_context(cafile=str(folder / "fullchain.pem"))

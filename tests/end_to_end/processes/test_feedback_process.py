@@ -79,11 +79,6 @@ def there(server: Server) -> int:
     return pid
 
 
-def test_it_is_shown_with_the_others(server: Server) -> None:
-    shown = {one["process"]: one["pid"] for one in server.detent("status", "--json").json["processes"]}
-    assert shown["feedback"] == there(server)
-
-
 @pytest.mark.parametrize(
     ("path", "is_declared"),
     [("/v1/feedback", True), ("/v1/interactions", False), (COLUMNS, True)],

@@ -17,7 +17,6 @@ import pytest
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from api.app import create_app
 from optimizer.host.config import load_settings
 from optimizer.host.tracing import TRACING
 from optimizer.runtime.study_workflows import StudyWorkflows
@@ -26,7 +25,7 @@ from tests.clock import until
 from tests.stand_ins.faulty_provider import faulty_provider
 from tests.stand_ins.mlflow_store import NewMlflow
 from tests.worlds.api_world import make_home as make_plain_home, serving as in_process
-from tests.worlds.gateway_world import family, make_home, running, serving
+from tests.worlds.gateway_world import behind_the_api, family, make_home, remote, serving
 from tests.worlds.study_world import World as StudyWorld
 
 ASKED = "Which stars burn hydrogen?"
@@ -46,10 +45,8 @@ def chat(folder: Path, *, fault: str | None = None) -> httpx.Response:
     """One chat at the api's address, below the span of its sender."""
     with faulty_provider() as behind:
         behind.fault = lambda n: fault
-        models = {"remote": {"openai_compatible": behind.url, "model": "m", "retries": 0}}
-        settings = make_home(folder, {"topic": family("topic", "remote")}, models)
-        with running(settings) as gateway, serving(create_app(settings), settings) as api:
-            (settings.run_dir() / "gateway.json").write_text(json.dumps({"pid": 1, "url": gateway}))
+        settings = make_home(folder, {"topic": family("topic", "remote")}, {"remote": remote(behind.url)})
+        with behind_the_api(settings) as (api, _):
             body = {"model": "topic", "user": "ann", "messages": [{"role": "user", "content": ASKED}]}
             return httpx.post(f"{api}/v1/chat/completions", json=body, headers={"traceparent": PARENT}, timeout=30)
 

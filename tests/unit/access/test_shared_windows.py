@@ -93,16 +93,10 @@ def test_in_a_full_row_the_sender_that_used_least_begins_anew(file: Path) -> Non
     assert os.stat(file).st_size == ROWS * ROW_BYTES
 
 
-def test_without_the_file_each_holds_to_its_share(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("most", "share"), [(100, 25), (3, 1)])
+def test_without_the_file_each_holds_to_its_share_and_at_least_to_one(tmp_path: Path, most: int, share: int) -> None:
     (tmp_path / "taken").write_text("no folder")
-    counted = minute_windows(4, tmp_path / "taken" / "minutes")
-    assert counted(100, "changes").limit == 25
-
-
-def test_a_share_is_at_least_one_or_each_would_refuse_everything(tmp_path: Path) -> None:
-    (tmp_path / "taken").write_text("no folder")
-    counted = minute_windows(4, tmp_path / "taken" / "minutes")(3, "changes")
-    assert [counted.take("a")[1] is None for _ in range(2)] == [True, False]
+    assert minute_windows(4, tmp_path / "taken" / "minutes")(most, "changes").limit == share
 
 
 def test_a_file_that_was_cut_off_begins_anew(file: Path) -> None:
