@@ -124,10 +124,6 @@ def test_control_characters_of_users_reach_no_terminal(world: World) -> None:
 def test_from_its_cursor_a_tail_goes_on_where_it_was(world: World, tmp_path: Path) -> None:
     out, command = tmp_path / "out.jsonl", ("events", "tail", "--once", "--since", "1h")
     report(world, "in_1", "in_2")
-    foreign = tmp_path / "notes.txt"
-    foreign.write_text("not a tail's", encoding="utf-8")
-    assert detent(*command, "--to", str(foreign)).code == 2
-    assert foreign.read_text(encoding="utf-8") == "not a tail's"
     printed = detent(*command)
     assert [json.loads(line)["id"] for line in printed.out.splitlines()] == ["in_1", "in_2"]
     assert json.loads(printed.out.splitlines()[0]) == world.get("/v1/interactions").json()["items"][0]

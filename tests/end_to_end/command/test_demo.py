@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from http.server import HTTPServer
@@ -23,8 +23,8 @@ from optimizer.adapters.models.model_settings import listed_price
 from optimizer.cli.app import app
 from optimizer.cli.study.run import read_definition
 from optimizer.core.base.errors import NotFound
-from optimizer.core.base.values import Budget, ExampleResult, Spend
-from optimizer.core.dataset.examples import make_example, select
+from optimizer.core.base.values import ExampleResult, Spend
+from optimizer.core.dataset.examples import Example, make_example, select
 from optimizer.core.family.family import Family
 from optimizer.core.family.rendering import render
 from optimizer.core.family.variant import VariantRecord
@@ -43,12 +43,12 @@ from optimizer.demo.stories import Bar, Story
 from optimizer.demo.studies import EndedStudy, outcome_lines
 from optimizer.demo.users import N_SENT, Users, balanced, divide_rows
 from optimizer.host import run_files
-from optimizer.host.config import load_settings
+from optimizer.host.config import Settings, load_settings
 from optimizer.jobs.dataset.import_examples import import_rows
-from optimizer.ports import JournalEntry, SourceRow, Store
+from optimizer.ports import Clock, SourceRow, Store
 from optimizer.runtime import wiring
 from tests.cases import named
-from tests.stores import migrate_store
+from tests.stores import call, migrate_store, study
 from tests.unit.pages.test_mlflow_link import Mlflow
 from tests.worlds.contexts import study_context
 
@@ -70,22 +70,31 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def a_study(**changes: Any) -> Study:
-    values: dict[str, Any] = {
-        "id": "st_1",
-        "family": place.FAMILY,
-        "strategy": "bootstrap",
-        "aim": "quality",
-        "status": "finished",
-    }
-    values |= {
-        "seed": 1,
-        "budget": Budget(calls=320),
-        "definition": {},
-        "champion": "v_champion",
-        "created_at": NOW,
-        "created_by": "t",
-    }
-    return Study(**{**values, **changes})
+    return study(**{"family": place.FAMILY, "status": "finished", "champion": "v_champion", **changes})
+
+
+def curated(family: str, input: Any, expected: Any, **more: Any) -> Example:
+    return make_example(family=family, input=input, expected=expected, created_at=NOW, origin="curated", **more)
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """The demo's home and what is open of it."""
+
+    settings: Settings
+    store: Store
+    clock: Clock
+    families: Mapping[str, Family]
+
+
+@pytest.fixture
+def opened(home: Path) -> Iterator[Opened]:
+    settings = load_settings("demo", home)
+    migrate_store(settings)
+    store, clock, files = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
+    wiring.sync_families(settings, files, store, clock)
+    yield Opened(settings=settings, store=store, clock=clock, families=files.families)
+    store.close()
 
 
 def a_trial(number: int, variant: str, score: float | None) -> Trial:
@@ -105,13 +114,9 @@ def test_the_first_demo_runs_in_the_project_s_own_home(home: Path, monkeypatch: 
 
 
 def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_beside_it(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    home: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings = load_settings("demo", home)
-    migrate_store(settings)
-    store = wiring.open_store(settings)
-    store.write(lambda tx: store.studies.add(tx, a_study()))
-    store.close()
+    opened.store.write(lambda tx: opened.store.studies.add(tx, a_study()))
     for n in (2, 3):
         monkeypatch.setenv("DETENT_HOME", str(home))
         chosen = place.choose()
@@ -171,10 +176,8 @@ def test_a_study_without_a_better_variant_is_told_as_such() -> None:
     assert "nothing was better" in lines[1]
 
 
-def test_the_cascade_s_family_is_a_student_before_one_model_at_a_declared_price(home: Path) -> None:
-    settings = load_settings("demo", home)
-    family = wiring.load_families(settings).families[place.CASCADE_FAMILY]
-    models = wiring.open_models(settings)
+def test_the_cascade_s_family_is_a_student_before_one_model_at_a_declared_price(opened: Opened) -> None:
+    family, models = opened.families[place.CASCADE_FAMILY], wiring.open_models(opened.settings)
     student, model = family.model.tiers
     assert family.model.default == model
     assert models.describe(student).student
@@ -236,29 +239,14 @@ class CascadeWorld:
 
 
 @pytest.fixture
-def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CascadeWorld]:
-    chosen = place.choose()
-    migrate_store(chosen.settings)
-    store, clock, families = (
-        wiring.open_store(chosen.settings),
-        wiring.open_clock(chosen.settings),
-        wiring.load_families(chosen.settings),
-    )
-    wiring.sync_families(chosen.settings, families, store, clock)
-    family = families.families[place.CASCADE_FAMILY]
+def world(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Iterator[CascadeWorld]:
+    chosen, store, family = place.choose(), opened.store, opened.families[place.CASCADE_FAMILY]
     rows = [
-        make_example(
-            family=family.name,
-            input={"parameter": f"axis{n}. Where to sort."},
-            expected={"type": "int" if n < 3 else "bool"},
-            created_at=NOW,
-            origin="curated",
-        )
+        curated(family.name, {"parameter": f"axis{n}. Where to sort."}, {"type": "int" if n < 3 else "bool"})
         for n in range(4)
     ]
-    comparison = GatewayComparison(
-        family=family.name, rows=rows, scorer=wiring.open_scorer(family, chosen.settings), gateway="http://127.0.0.1:1"
-    )
+    scorer = wiring.open_scorer(family, chosen.settings)
+    comparison = GatewayComparison(family=family.name, rows=rows, scorer=scorer, gateway="http://127.0.0.1:1")
 
     def ask(example: Any, *, user: str | None = None, variant: str | None = None) -> dict[str, Any]:
         said = ANSWERS.get(str(variant), ANSWERS["winner"])
@@ -274,7 +262,6 @@ def world(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[CascadeWorld]
         family=family,
     )
     comparison.close()
-    store.close()
 
 
 def test_where_no_student_can_be_taught_the_other_ways_to_answer_are_measured_and_the_demo_goes_on(
@@ -416,25 +403,12 @@ def test_the_studies_of_the_second_family_can_pay_for_all_that_they_may_ask(
     assert sum(part.high for part in parts.values()) <= values["budget"]["calls"] <= most
 
 
-def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path) -> None:
-    settings = load_settings("demo", home)
-    migrate_store(settings)
-    store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
-    wiring.sync_families(settings, families, store, clock)
-    family = families.families[place.FAMILY]
-    made = [
-        make_example(
-            family=family.name,
-            input={"parameter": f"n{n}. How many."},
-            expected={"type": LABELS[n % 3]},
-            created_at=NOW,
-            origin="curated",
-        )
-        for n in range(700)
-    ]
+def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path, opened: Opened) -> None:
+    store, family = opened.store, opened.families[place.FAMILY]
+    made = [curated(family.name, {"parameter": f"n{n}. How many."}, {"type": LABELS[n % 3]}) for n in range(700)]
     store.write(lambda tx: store.examples.add(tx, made))
     definition = read_definition(home / "experiments" / "demo.yaml")
-    estimated = dry_run(study_context(store, clock, family, None), family, definition)
+    estimated = dry_run(study_context(store, opened.clock, family, None), family, definition)
     assert estimated is not None
     estimate, price = estimated
     assert price.input_usd_per_mtok > 0
@@ -443,7 +417,6 @@ def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path) -> N
     assert estimate.calls.high <= 320
     with store.read() as tx:
         assert store.studies.page(tx)[0] == []
-    store.close()
 
 
 class OneAnswer:
@@ -459,40 +432,21 @@ class OneAnswer:
         return ModelAnswer(text="Fish.", input_tokens=10, output_tokens=2, cost_usd=0.0, latency_ms=5.0)
 
 
-def test_a_row_is_answered_by_the_model_once_under_a_prompt_and_never_by_the_journal(home: Path) -> None:
-    settings = load_settings("demo", home)
-    migrate_store(settings)
-    store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
-    wiring.sync_families(settings, families, store, clock)
-    family = families.families["summarization"]
+def test_a_row_is_answered_by_the_model_once_under_a_prompt_and_never_by_the_journal(opened: Opened) -> None:
+    store, family = opened.store, opened.families["summarization"]
     variant = family.variant()
     known, other = (
-        make_example(
-            family=family.name,
-            input={"document": f"About {what}."},
-            expected={"summary": what},
-            created_at=NOW,
-            origin="curated",
-        )
-        for what in ("fish", "trees")
+        curated(family.name, {"document": f"About {what}."}, {"summary": what}) for what in ("fish", "trees")
     )
     model = OneAnswer()
     request = request_for(variant, render(variant, known.input), revision=model.revision, example=known.id)
     answer = ModelAnswer(text="from a study", input_tokens=9, output_tokens=1, cost_usd=0.0, latency_ms=7.0)
-    at = clock.now()
-    entry = JournalEntry(
-        id="ca_1",
-        key=request.key,
-        status="sent",
-        purpose="search",
-        model="embedded",
-        attempt=1,
-        reserved_usd=0.0,
-        sent_at=at,
+    at = opened.clock.now()
+    store.write(
+        lambda tx: store.journal.send(tx, call("ca_1", key=request.key, family=family.name, study=None, sent_at=at))
     )
-    store.write(lambda tx: store.journal.send(tx, replace(entry, family=family.name)))
     store.write(lambda tx: store.journal.settle(tx, "ca_1", answer, at))
-    scorer = wiring.open_scorer(family, settings)
+    scorer = wiring.open_scorer(family, opened.settings)
     users = Users(
         api_url="http://127.0.0.1:1",
         store=store,
@@ -512,7 +466,6 @@ def test_a_row_is_answered_by_the_model_once_under_a_prompt_and_never_by_the_jou
     assert users._event(family.name, visits[0])["latency_ms"] == 5.0
     assert "latency_ms" not in users._event(family.name, visits[1]), "a latency counts only where the model was asked"
     assert users._event(family.name, visits[0])["source"] == "system"
-    store.close()
 
 
 def _row(group: str, text: str, label: str, **changes: Any) -> SourceRow:
@@ -522,12 +475,7 @@ def _row(group: str, text: str, label: str, **changes: Any) -> SourceRow:
 
 def _chosen(rows: Sequence[SourceRow], family: Family) -> list[list[str]]:
     """As a study chooses its rows."""
-    examples = [
-        make_example(
-            family=family.name, input=r.input, expected=r.expected, created_at=NOW, origin="curated", group=r.group
-        )
-        for r in rows
-    ]
+    examples = [curated(family.name, row.input, row.expected, group=row.group) for row in rows]
     return [
         select(
             [(e.id, e.expected["type"]) for e in examples if e.split == split],
@@ -539,18 +487,14 @@ def _chosen(rows: Sequence[SourceRow], family: Family) -> list[list[str]]:
     ]
 
 
-def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(home: Path) -> None:
-    settings = load_settings("demo", home)
-    migrate_store(settings)
-    store, clock, families = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
-    wiring.sync_families(settings, families, store, clock)
-    asked = [families.families[name] for name in place.FAMILIES]
+def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(opened: Opened) -> None:
+    store, asked = opened.store, [opened.families[name] for name in place.FAMILIES]
     rows = [_row(f"name{n}", f"name{n}. Text {k}.", LABELS[(n + k) % 3]) for n in range(1200) for k in range(2)]
     parts = divide_rows([*rows, _row("n", "n. ?", "array", rejected="of several types")], asked, at=NOW)
-    parts.write(file := settings.var() / "rows.jsonl")
-    opened = wiring.open_source(str(file), asked[0])
-    assert opened.rows is not None
-    report = import_rows(opened.rows, family=asked[0], store=store, clock=clock, actor="t", curated=True)
+    parts.write(file := opened.settings.var() / "rows.jsonl")
+    source = wiring.open_source(str(file), asked[0])
+    assert source.rows is not None
+    report = import_rows(source.rows, family=asked[0], store=store, clock=opened.clock, actor="t", curated=True)
     assert report.n_accepted == len(parts.imported) < len(rows)
     with store.read() as tx:
         kept = [e for split in ("train", "dev") for e in store.examples.of_split(tx, asked[0].name, split=split)]
@@ -565,7 +509,6 @@ def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(h
         assert chosen[0] == chosen[1], "the searches see the same rows as if everything had been imported"
         assert not {e.id for e in sent} & {*sealed, *(e.id for e in kept)}
         assert not {e.group for e in sent} & {e.group for e in kept}
-    store.close()
 
 
 def test_a_command_that_fails_stops_the_demo_with_what_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -614,12 +557,9 @@ def test_a_search_on_a_pipe_is_a_line_now_and_then_and_its_end_not_a_line_per_tr
 
 
 def test_the_demo_s_last_page_leads_to_the_run_that_mlflow_has_made_of_the_study_since(
-    home: Path, capsys: pytest.CaptureFixture[str]
+    opened: Opened, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    chosen = place.choose()
-    migrate_store(chosen.settings)
-    store = wiring.open_store(chosen.settings)
-    told = a_study()
+    chosen, store, told = place.choose(), opened.store, a_study()
     store.write(lambda tx: store.studies.add(tx, replace(told, mlflow_run_id="r1")))
     with HTTPServer(("127.0.0.1", 0), Mlflow) as server:
         Thread(target=server.serve_forever, daemon=True).start()
@@ -628,7 +568,6 @@ def test_the_demo_s_last_page_leads_to_the_run_that_mlflow_has_made_of_the_study
             run_files.announce(chosen.settings, process, url)
         say_addresses(Screen(), chosen, Servers(chosen.settings), store, told)
         server.shutdown()
-    store.close()
     told_at_last = " ".join(capsys.readouterr().out.split())
     assert f"MLflow, {place.FAMILY}: {url}/#/experiments/7/runs/r1" in told_at_last
     assert told_at_last.endswith(f"The pages to look and act {url}/dashboard")
