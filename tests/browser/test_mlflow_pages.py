@@ -5,9 +5,6 @@ Skipped where no browser is.
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,12 +16,11 @@ from api.app import create_app
 from optimizer.adapters.mlflow.tracking import MlflowTracker
 from optimizer.host import run_files
 from optimizer.jobs.outbox.mirror_outbox import mirror_once
-from optimizer.runtime.mlflow_server import ENVIRONMENT, command
 from tests.browser.test_dashboard_pages import LISTEN
 from tests.chromium import CHROMIUM
-from tests.clock import PROCESSES_S, until
 from tests.rows import mlflow_story as story
 from tests.stand_ins.mlflow_store import NewMlflow
+from tests.stand_ins.running_mlflow import running_mlflow
 from tests.worlds.api_world import make_home
 from tests.worlds.dashboard_visitor import HOSTILE
 from tests.worlds.gateway_world import serving
@@ -55,34 +51,8 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
         == 1
     )
     store.close()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    own = {"DETENT_HOME": str(home), "DETENT_MLFLOW_PORT": str(port)}
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            command(),
-            env={**os.environ, **ENVIRONMENT, **own},
-            cwd=home,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-        )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        until(lambda: server.poll() is not None or answers(url), "MLflow to start", PROCESSES_S)
-        assert server.poll() is None, (home / "server.log").read_text(errors="replace")[-2000:]
-        yield url
-    finally:
-        os.killpg(server.pid, 15)
-        server.wait(timeout=30)
-
-
-def answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/health", timeout=5, trust_env=False).is_success
-    except httpx.HTTPError:
-        return False
+    with running_mlflow(home) as (_, port):
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")

@@ -104,6 +104,10 @@ def spare(tmp_path: Path) -> Iterator[World]:
         yield world
 
 
+def bearer(secret: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {secret}"}
+
+
 def call(world: World, route: str, secret: str | None, family: str = "triage") -> Any:
     method, path = route.split(" ")
     of_rollout = re.search("rollout|variant|override", path)  # half of the calls need not ask what it is
@@ -123,7 +127,7 @@ def call(world: World, route: str, secret: str | None, family: str = "triage") -
         "kind": "token",
     }
     filled = re.sub(r"\{(\w+)(:path)?\}", lambda found: named[found[1]], path)
-    headers = {} if secret is None else {"Authorization": f"Bearer {secret}"}
+    headers = {} if secret is None else bearer(secret)
     if method == "PUT":
         headers["If-Match"] = "*"
     body = BODIES.get(_path_text(route))
@@ -202,16 +206,15 @@ def test_every_role_is_refused_on_every_route_that_the_table_does_not_give_it(
 ) -> None:
     world = spare
     for route, needed in _table().items():
-        route_as_declared = next(name for name in _routes() if _path_text(name) == route)
         with subtests.test(route):
             for role in {needed, "admin"}:  # the lowest that may and the highest
-                answer = call(world, route_as_declared, f"secret-{role}")
+                answer = call(world, route, f"secret-{role}")
                 assert answer.status_code not in (401, 403), answer.text
                 assert SEALED_WORD not in answer.text
                 assert SECRET_WORD not in answer.text or role not in ("read", "feedback")
             for role in _refused(needed):  # before anything is looked at that the request names
                 method, path = route.split(" ")
-                filled, key = re.sub(r"\{\w+\}", "x", path), {"Authorization": f"Bearer secret-{role}"}
+                filled, key = re.sub(r"\{\w+\}", "x", path), bearer(f"secret-{role}")
                 answer = world.client.request(method, filled, headers=key)
                 assert (answer.status_code, answer.json()["needed"]) == (403, needed), role
     with world.shared.store.read() as tx:
@@ -266,10 +269,7 @@ def test_one_role_of_each_ladder_gives_both_and_no_more(spare: World) -> None:
     world = spare
     world.add_key("both", "serve", "read", secret="secret-both")
     for needed, route in {needed: route for route, needed in _table().items()}.items():  # one of each role
-        route_as_declared = next(name for name in _routes() if _path_text(name) == route)
-        assert (call(world, route_as_declared, "secret-both").status_code == 403) == (
-            needed not in ("serve", "read")
-        ), route
+        assert (call(world, route, "secret-both").status_code == 403) == (needed not in ("serve", "read")), route
 
 
 # --- families ---------------------------------------------------------------------------------------------------------
@@ -281,9 +281,8 @@ def test_a_key_for_another_family_reaches_nothing_of_this_one(world: World, subt
     for route, needed in _table().items():
         if needed == "admin":
             continue
-        route_as_declared = next(name for name in _routes() if _path_text(name) == route)
         with subtests.test(route):
-            answer = call(world, route_as_declared, f"elsewhere-{needed}")
+            answer = call(world, route, f"elsewhere-{needed}")
             outcome = answer.json() if answer.status_code < 300 and route.startswith("POST ") else {}
             if "accepted" in outcome:
                 assert outcome["accepted"] == 0
@@ -316,7 +315,7 @@ def test_a_key_for_this_family_does_here_what_its_roles_say(world: World) -> Non
     }
     assert set(ok.values()) == {200}, ok
     assert call(world, "POST /v1/freeze", "secret-at-home").status_code == 403  # every family is more than its own
-    headers = {"Authorization": "Bearer secret-at-home"}
+    headers = bearer("secret-at-home")
     assert [one["name"] for one in world.get("/v1/families", headers=headers).json()["items"]] == ["triage"]
 
 
@@ -375,10 +374,7 @@ def with_a_broken_file(world: World) -> Iterator[World]:
 @pytest.mark.parametrize("what", ["", "/schedule", "/rollout", "/variants", "/history"])
 def test_a_reading_key_sees_nothing_of_a_familys_file_that_cannot_be_used(with_a_broken_file: World, what: str) -> None:
     path = f"/v1/families/{BROKEN}{what}"
-    figures, texts = (
-        with_a_broken_file.get(path, headers={"Authorization": f"Bearer secret-{role}"})
-        for role in ("read", "read-texts")
-    )
+    figures, texts = (with_a_broken_file.get(path, headers=bearer(f"secret-{role}")) for role in ("read", "read-texts"))
     assert SECRET_WORD in texts.text or texts.status_code == 404
     assert SECRET_WORD not in figures.text
     assert str(with_a_broken_file.settings.home) not in figures.text
@@ -394,7 +390,7 @@ def test_a_key_for_one_family_is_told_the_name_of_no_other(with_a_broken_file: W
         "GET /v1/families/gone/schedule",
     ):
         method, _, path = name.partition(" ")
-        answer = with_a_broken_file.client.request(method, path, headers={"Authorization": "Bearer gone"})
+        answer = with_a_broken_file.client.request(method, path, headers=bearer("gone"))
         assert "triage" not in answer.text
         assert BROKEN not in answer.text
 
@@ -407,7 +403,7 @@ def test_to_a_key_for_one_family_an_interaction_of_others_does_not_exist(world: 
         answer = world.post(
             "/v1/feedback",
             [{"interaction": interaction, "success": True}],
-            headers={"Authorization": "Bearer reporting-elsewhere"},
+            headers=bearer("reporting-elsewhere"),
         )
         (rejected,) = answer.json()["rejected"]
         return rejected["type"], rejected["detail"].replace(interaction, "ID")
@@ -417,7 +413,7 @@ def test_to_a_key_for_one_family_an_interaction_of_others_does_not_exist(world: 
         world.post(
             "/v1/feedback",
             {"interaction": "in_1", "success": True},
-            headers={"Authorization": "Bearer secret-feedback"},
+            headers=bearer("secret-feedback"),
         ).json()["accepted"]
         == 1
     )
@@ -436,10 +432,10 @@ def test_without_a_key_nothing_is_told_of_where_the_store_is(spare: World, monke
 
 def test_figures_keep_every_number_of_the_whole_answer(world: World) -> None:
     for path in ("/v1/families/triage/rollout", "/v1/status", "/v1/families"):
-        figures = world.get(path, headers={"Authorization": "Bearer secret-read"}).json()
-        texts = world.get(path, headers={"Authorization": "Bearer secret-read-texts"}).json()
+        figures = world.get(path, headers=bearer("secret-read")).json()
+        texts = world.get(path, headers=bearer("secret-read-texts")).json()
         assert figures.keys() == texts.keys()
-    rollout = world.get("/v1/families/triage/rollout", headers={"Authorization": "Bearer secret-read"})
+    rollout = world.get("/v1/families/triage/rollout", headers=bearer("secret-read"))
     assert rollout.json()["evidence"]["labels"]["allowed"] > 0
     assert rollout.json()["reason"] is None
     assert rollout.headers["etag"]
@@ -480,9 +476,7 @@ def test_keys_are_made_rotated_and_ended_over_rest_and_no_secret_is_shown_twice(
     first = made.json()["secret"]
 
     def opens(secret: str) -> bool:
-        return bool(
-            world.get("/v1/families/triage/prompt", headers={"Authorization": f"Bearer {secret}"}).status_code == 200
-        )
+        return bool(world.get("/v1/families/triage/prompt", headers=bearer(secret)).status_code == 200)
 
     second = world.post("/v1/keys/app/rotate", {"grace_s": 600}).json()["secret"]
     assert (opens(first), opens(second)) == (True, True)

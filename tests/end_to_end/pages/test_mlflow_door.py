@@ -16,11 +16,12 @@ import pytest
 
 from optimizer.host import run_files
 from optimizer.host.config import load_settings
-from optimizer.host.ports_in_use import is_free, listen
+from optimizer.host.ports_in_use import is_free
 from optimizer.runtime import supervise
-from optimizer.runtime.mlflow_server import ENVIRONMENT, command, prepare_store
+from optimizer.runtime.mlflow_server import prepare_store
 from tests.clock import PROCESSES_S, until
 from tests.stand_ins.mlflow_store import NewMlflow
+from tests.stand_ins.running_mlflow import running_mlflow
 
 API = "/api/2.0/mlflow"
 
@@ -37,29 +38,8 @@ def mlflow(tmp_path_factory: pytest.TempPathFactory, new_mlflow: NewMlflow) -> I
     home = tmp_path_factory.mktemp("home")
     new_mlflow(home / "mlflow" / "mlflow.db")
     prepare_store(load_settings(home=home))
-    bound = listen("127.0.0.1", 0, "mlflow")  # handed over, as the supervisor does
-    port, fd = bound.port, bound.socket.fileno()
-    own = {"DETENT_HOME": str(home), "DETENT_HOST": "0.0.0.0", "DETENT_MLFLOW_PORT": str(port)}
-    with (home / "server.log").open("wb") as log:
-        server = subprocess.Popen(
-            command(fd), pass_fds=(fd,), env={**os.environ, **ENVIRONMENT, **own}, cwd=home, stdout=log, stderr=log
-        )
-    bound.socket.close()
-
-    def is_up() -> bool:
-        assert server.poll() is None, (home / "server.log").read_text()
-        try:
-            return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5, trust_env=False).is_success
-        except httpx.HTTPError:
-            return False
-
-    try:
-        until(is_up, "MLflow answers", patience_s=PROCESSES_S)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=30) as client:
-            yield Running(client, port, home)
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
+    with running_mlflow(home, DETENT_HOST="0.0.0.0") as (client, port):
+        yield Running(client, port, home)
 
 
 def test_a_body_that_comes_with_upgrade_is_no_request_of_its_own(mlflow: Running) -> None:
