@@ -75,17 +75,10 @@ def test_a_variant_takes_a_response_format_and_gives_it_up(world: World, place: 
     wanted = {"type": "json_object"}
     given = {"response_format": wanted} if place == "response_format" else {"model": {"response_format": wanted}}
     made = variant_of(world, **given)
-    assert (made.is_success, made.json()["response_format"], "response_format" in made.json()["model"]) == (
-        True,
-        wanted,
-        False,
-    )
-    assert (
-        world.post("/v1/families/triage/variants", {"from": made.json()["variant"], "response_format": {}}).json()[
-            "variant"
-        ]
-        == world.champion()
-    )
+    assert made.is_success
+    assert (made.json()["response_format"], "response_format" in made.json()["model"]) == (wanted, False)
+    without = world.post("/v1/families/triage/variants", {"from": made.json()["variant"], "response_format": {}})
+    assert without.json()["variant"] == world.champion()
 
 
 def test_a_variants_gate_scores_with_no_function_that_no_file_names(world: World) -> None:
@@ -95,15 +88,11 @@ def test_a_variants_gate_scores_with_no_function_that_no_file_names(world: World
 
 
 def test_a_studys_space_brings_no_function_and_no_address(world: World) -> None:
-    for place in ({"space": {"policy.gate.scorer": {"choices": ["checks", f"{STRAY}.score"]}}},):
-        assert pointers(study_of(world, **place)) == ["/definition/space/policy.gate.scorer"]
-        assert pointers(study_of(world, definition=place)) == ["/definition/space/policy.gate.scorer"]
-    assert pointers(study_of(world, space={"temperature": {"choices": [{"api_base": "x"}, 0.1]}})) == [
-        "/space/temperature"
-    ]
-    assert pointers(study_of(world, space={"api_base": {"choices": ["http://127.0.0.1:9", "b"]}})) == [
-        "/space/api_base"
-    ]
+    gate = {"space": {"policy.gate.scorer": {"choices": ["checks", f"{STRAY}.score"]}}}
+    for members in (gate, {"definition": gate}):
+        assert pointers(study_of(world, **members)) == ["/definition/space/policy.gate.scorer"]
+    for name, choices in (("temperature", [{"api_base": "x"}, 0.1]), ("api_base", ["http://127.0.0.1:9", "b"])):
+        assert pointers(study_of(world, space={name: {"choices": choices}})) == [f"/space/{name}"]
 
 
 @pytest.mark.parametrize(
@@ -134,14 +123,8 @@ def test_a_strategy_is_a_name_that_is_known(world: World, strategy: str) -> None
 
 
 def test_a_stored_variant_of_an_older_server_hands_out_no_address(world: World) -> None:
-    keep(
-        world.settings,
-        "triage",
-        Variant(
-            messages=({"role": "user", "content": "{{text}}"},), model={"name": "embedded", "api_base": "x", "seed": 3}
-        ),
-    )
-    old = old_of(world)
+    model = {"name": "embedded", "api_base": "x", "seed": 3}
+    old = keep(world.settings, "triage", model, {"role": "user", "content": "{{text}}"})
     until = world.client.put("/v1/families/triage/overrides/u1", json={"variant": old})
     assert until.status_code in (200, 201, 204), until.text
     world.shared.serving.refresh()
@@ -151,22 +134,17 @@ def test_a_stored_variant_of_an_older_server_hands_out_no_address(world: World) 
     assert made.json()["model"] == {"name": "embedded", "seed": 3, "temperature": 0.1}
 
 
-def keep(settings: Settings, name: str, variant: Variant) -> None:
-    """A variant as an older server has stored it, past today's door."""
-    store = wiring.open_store(settings)
-    try:
-        at = wiring.open_clock(settings).now()
-        record = VariantRecord(family=name, variant=variant, source="person", created_at=at, created_by="x")
-        store.write(lambda tx: store.variants.add(tx, record))
-    finally:
-        store.close()
+QUESTION = {"role": "user", "content": "{{document}}"}
 
 
-def old_of(world: World) -> str:
-    found = [
-        one["variant"] for one in world.get("/v1/families/triage/variants").json()["items"] if one["created_by"] == "x"
-    ]
-    return str(found[0])
+def keep(settings: Settings, name: str, model: Any, message: Any = QUESTION, policy: Any = ()) -> str:
+    """The id of a variant as an older server has stored it, past today's door."""
+    variant = Variant(messages=(message,), model=model, policy=dict(policy))
+    store, at = wiring.open_store(settings), wiring.open_clock(settings).now()
+    record = VariantRecord(family=name, variant=variant, source="person", created_at=at, created_by="x")
+    store.write(lambda tx: store.variants.add(tx, record))
+    store.close()
+    return variant.id
 
 
 class Wire:
@@ -186,16 +164,10 @@ class Wire:
 def wire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wire]:
     with provider() as right, provider() as thief:
         home = tmp_path_factory.mktemp("home")
-        models: dict[str, Any] = {
-            "direct": {"openai_compatible": right.url, "api_key_env": "KEY_OF_THE_PROVIDER", "retries": 0}
-        }
+        keyed = {"api_key_env": "KEY_OF_THE_PROVIDER", "retries": 0}
+        models: dict[str, Any] = {"direct": {"openai_compatible": right.url, **keyed}}
         if HAS_LITELLM:
-            models["lite"] = {
-                "litellm": "openai/m",
-                "api_base": right.url,
-                "api_key_env": "KEY_OF_THE_PROVIDER",
-                "retries": 0,
-            }
+            models["lite"] = {"litellm": "openai/m", "api_base": right.url, **keyed}
         plant(home)
         settings = make_home(home, {name: family(name, name) for name in models}, models)
         with pytest.MonkeyPatch.context() as patch:
@@ -228,12 +200,8 @@ def test_a_stored_variant_of_an_older_server_calls_the_address_of_the_file(fresh
         "custom_llm_provider": "openai",
         "drop_params": True,
     }
-    old = Variant(
-        messages=({"role": "user", "content": "{{document}}", "provider": "x"},),
-        model={"name": name, "temperature": 0.0, **stolen},
-    )
-    keep(fresh.settings, name, old)
-    answer = fresh.chat(name, detent={"variant": old.id})
+    old = keep(fresh.settings, name, {"name": name, "temperature": 0.0, **stolen}, {**QUESTION, "provider": "x"})
+    answer = fresh.chat(name, detent={"variant": old})
     assert (answer.status_code, answer.json()["choices"][0]["message"]["content"]) == (200, "hi")
     sent = {name.lower(): value for name, value in fresh.right.headers[-1].items()}
     assert sent["authorization"] == f"Bearer {KEY}"
@@ -285,20 +253,14 @@ def test_a_model_is_a_name_of_the_file_and_never_an_id_of_a_provider(
         ("openai/gpt-4o", {}),
         ("direct", {"votes.models": ["openai/gpt-4o", "openai/o1", "openai/o3"]}),
     ):
-        old = Variant(messages=({"role": "user", "content": "{{document}}"},), model={"name": model}, policy=policy)
-        keep(fresh.settings, "direct", old)
-        assert fresh.chat("direct", detent={"variant": old.id}).status_code == 502
+        old = keep(fresh.settings, "direct", {"name": model}, policy=policy)
+        assert fresh.chat("direct", detent={"variant": old}).status_code == 502
 
 
 def test_a_stored_variant_of_an_older_server_imports_nothing(fresh: Wire) -> None:
     policy = {"gate.scorer": f"{STRAY}.score", "gate.retries": 1}
-    old = Variant(
-        messages=({"role": "user", "content": "{{document}}"},),
-        model={"name": "direct", "temperature": 0.0},
-        policy=policy,
-    )
-    keep(fresh.settings, "direct", old)
-    assert fresh.chat("direct", detent={"variant": old.id}).status_code == 200
+    old = keep(fresh.settings, "direct", {"name": "direct", "temperature": 0.0}, policy=policy)
+    assert fresh.chat("direct", detent={"variant": old}).status_code == 200
 
 
 SAID = (
