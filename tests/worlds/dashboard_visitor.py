@@ -156,6 +156,12 @@ def form_of_act(client: TestClient, address: str) -> dict[str, str]:
     return dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', page.text))
 
 
+def pressed(client: TestClient, address: str, **typed: str) -> Any:
+    """The answer to the form of an act's page, with what was typed into it."""
+    form = {**form_of_act(client, address), **typed}
+    return client.post(address.partition("?")[0], data=form, headers=OWN_PAGE)
+
+
 def context_of(world: World) -> Context:
     return world.shared.context(without_key(world.shared.actor_without_key, "127.0.0.1", "dashboard"))
 

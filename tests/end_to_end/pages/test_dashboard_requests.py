@@ -17,7 +17,7 @@ import pytest
 from optimizer.core.dataset.examples import make_example
 from optimizer.jobs.feedback.read_events import FindInteractionsRequest, find_interactions
 from tests.worlds.api_world import World, make_home, serving
-from tests.worlds.dashboard_visitor import OWN_PAGE, context_of, form_of_act, queries_of, told_at, visitor
+from tests.worlds.dashboard_visitor import OWN_PAGE, context_of, form_of_act, pressed, queries_of, told_at, visitor
 
 N_PLAIN = 120
 
@@ -203,10 +203,8 @@ def test_a_request_becomes_an_example_by_its_review_and_a_refused_answer_keeps_w
     for id in ("in_5", "in_open"):
         page = client.get(f"/dashboard/requests/triage/{id}").text
         assert f"/dashboard/acts/offer?family=triage&amp;interactions={id}" in page
-        form = form_of_act(client, f"/dashboard/acts/offer?family=triage&interactions={id}")
-        offer = {**form, "reason": f"teaches much: {id}"}
-        answer = client.post("/dashboard/acts/offer", data=offer, headers=OWN_PAGE)
-        place, notice = told_at(answer)
+        address = f"/dashboard/acts/offer?family=triage&interactions={id}"
+        place, notice = told_at(pressed(client, address, reason=f"teaches much: {id}"))
         assert place == f"/dashboard/requests/triage/{id}"
         told = client.get(f"{place}?done={notice}").text
         lead = re.search(

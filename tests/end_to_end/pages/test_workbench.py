@@ -29,7 +29,7 @@ from tests.worlds.dashboard_visitor import (
     OWN_PAGE,
     Elements,
     Fields,
-    form_of_act,
+    pressed,
     table_of,
     told_at,
     visitor,
@@ -149,8 +149,7 @@ def test_a_text_is_tried_beside_the_champion_and_is_on_no_list(world: World) -> 
     listed = {one["variant"] for one in world.get("/v1/families/triage/variants?limit=1000").json()["items"]}
     assert draft not in listed
     assert "Is it (a first try) billing" in client.get(f"/dashboard/families/triage/variants/{draft}").text
-    cancel = form_of_act(client, f"/dashboard/acts/cancel-comparison?id={run['id']}")
-    done = client.post("/dashboard/acts/cancel-comparison", data=cancel, headers=OWN_PAGE)
+    done = pressed(client, f"/dashboard/acts/cancel-comparison?id={run['id']}")
     assert told_at(done)[0] == f"/dashboard/runs/compare/{run['id']}"
     assert "cancelled" in client.get(f"/dashboard/runs/compare/{run['id']}").text
     page = client.get(f"/dashboard/runs/compare/{run['id']}").text
@@ -179,8 +178,7 @@ def test_a_tried_text_is_saved_from_its_run_as_warily_as_from_the_workbench(worl
     theirs = edited(ben, "Is it billing", "meanwhile: Is it billing")
     assert press(ben, "save", theirs, note="theirs").status_code == 303
     run = f"/dashboard/runs/compare/{run_in(queued)}"
-    cancel = form_of_act(ann, f"/dashboard/acts/cancel-comparison?id={run_in(queued)}")
-    assert ann.post("/dashboard/acts/cancel-comparison", data=cancel, headers=OWN_PAGE).status_code == 303
+    assert pressed(ann, f"/dashboard/acts/cancel-comparison?id={run_in(queued)}").status_code == 303
     page = ann.get(urljoin(f"http://localhost{BENCH}", queued.headers["location"])).text
     assert re.search(r"key-admin saved [^(]*\(theirs\): look at it before you save yours", page)
     form = Fields(page).fields
@@ -239,9 +237,7 @@ def test_an_evaluation_and_a_start_say_first_what_they_take_and_pass_no_gate(wor
     address = f"family=triage&variant={variant}"
     page = client.get(f"/dashboard/acts/evaluate?{address}").text
     assert re.search(r"are scored: \$0.00 expected, and at most \d+ calls", page)
-    queued = client.post(
-        "/dashboard/acts/evaluate", data=form_of_act(client, f"/dashboard/acts/evaluate?{address}"), headers=OWN_PAGE
-    )
+    queued = pressed(client, f"/dashboard/acts/evaluate?{address}")
     assert queued.status_code == 303, queued.text
     place = urljoin("http://localhost/dashboard/acts/evaluate", queued.headers["location"])
     assert "the worker begins when" in client.get(place).text

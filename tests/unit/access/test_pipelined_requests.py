@@ -54,9 +54,11 @@ class Wire(asyncio.Transport):
 class Application:
     """Notes each request as (path, body), and answers it when ``may_answer`` is set."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, answers: bool = False) -> None:
         self.requests: list[tuple[str, bytes]] = []
         self.may_answer = asyncio.Event()
+        if answers:
+            self.may_answer.set()
 
     @property
     def paths(self) -> list[str]:
@@ -139,8 +141,7 @@ async def test_one_request_of_a_connection_is_in_work_and_nothing_more_is_read()
 
 @on_a_loop
 async def test_nothing_is_answered_or_read_while_the_client_takes_no_answers() -> None:
-    app = Application()
-    app.may_answer.set()
+    app = Application(answers=True)
     connection, wire = Connections(app).one()
     connection.data_received(get("/0"))
     await steps()
@@ -157,8 +158,7 @@ async def test_nothing_is_answered_or_read_while_the_client_takes_no_answers() -
 
 @on_a_loop
 async def test_connections_take_turns() -> None:
-    app = Application()
-    app.may_answer.set()
+    app = Application(answers=True)
     connections = Connections(app)
     for name in "abc":
         connections.one()[0].data_received(b"".join(get(f"/{name}{n}") for n in range(50)))
@@ -169,8 +169,7 @@ async def test_connections_take_turns() -> None:
 def test_after_a_turn_the_line_rests_three_times_as_long_and_who_comes_alone_does_not_wait(monkeypatch):
     monkeypatch.setattr("api.http.door.REST", 3)
     monkeypatch.setattr("api.http.door.thread_time", count(step=0.1).__next__)  # a turn takes so long
-    app = Application()
-    app.may_answer.set()
+    app = Application(answers=True)
 
     async def answered() -> float:
         connections, loop = Connections(app), asyncio.get_running_loop()
@@ -250,8 +249,7 @@ SENT = b"".join(
 @on_a_loop
 async def test_requests_are_the_same_however_they_are_cut(n_bytes: int) -> None:
     for first in range(len(SENT)) if n_bytes == len(SENT) else (0,):
-        app = Application()
-        app.may_answer.set()
+        app = Application(answers=True)
         connection, _ = Connections(app).one()
         for start in range(first - n_bytes, len(SENT), n_bytes):
             connection.data_received(SENT[max(0, start) : start + n_bytes])
@@ -285,8 +283,7 @@ async def test_a_request_for_an_upgrade_is_answered_as_if_it_had_not_asked_and_i
     sent = b"POST /asks HTTP/%b\r\nHost: a\r\n" % version + asking + length + b"\r\n" + body
     step = 1 if version == b"1.1" and framing == "length" else 5  # the others are read by the same code
     for at in range(1, len(sent) + 1, step * (1 + len(sent) // 300)):
-        app = Application()
-        app.may_answer.set()
+        app = Application(answers=True)
         connection, wire = Connections(app).one()
         connection.data_received(sent[:at])
         await steps(8)
@@ -332,8 +329,7 @@ def problem_on(wire: Wire) -> Any:
 )
 @on_a_loop
 async def test_what_is_no_request_is_answered_with_a_problem_and_is_the_last(sent: bytes, behind: bool) -> None:
-    app = Application()
-    app.may_answer.set()
+    app = Application(answers=True)
     connection, wire = Connections(app).one()
     if behind:
         connection.data_received(get("/before"))
@@ -356,8 +352,7 @@ async def test_what_is_no_request_is_answered_with_a_problem_and_is_the_last(sen
 @pytest.mark.parametrize(("n_bytes", "status"), [(MAX_HEADER_BYTES, 200), (MAX_HEADER_BYTES + 1, 431), (100_000, 431)])
 @on_a_loop
 async def test_a_head_has_so_many_bytes_at_most_however_it_comes(n_bytes: int, status: int, n_pieces: int) -> None:
-    app = Application()
-    app.may_answer.set()
+    app = Application(answers=True)
     connection, wire = Connections(app).one()
     start, end = b"GET /x HTTP/1.1\r\nHost: a\r\nLong: ", b"\r\n\r\n"
     head = start + b"x" * (n_bytes - len(start) - len(end)) + end
@@ -455,8 +450,7 @@ async def test_behind_an_answer_no_more_of_a_body_is_thrown_away_than_a_body_may
 
 @on_a_loop
 async def test_a_connection_that_waits_for_its_turn_is_not_closed_as_idle() -> None:
-    app = Application()
-    app.may_answer.set()
+    app = Application(answers=True)
     connection, wire = Connections(app).one()
     connection.data_received(get("/1") + get("/2"))
     while not app.requests:

@@ -26,6 +26,7 @@ from tests.worlds.dashboard_visitor import (
     OTHER_PAGES,
     OWN_PAGE,
     form_of_act,
+    pressed,
     raised,
     told_at,
     visitor,
@@ -40,8 +41,7 @@ def test_an_act_sent_twice_is_done_once(tmp_path: Path) -> None:
         form = form_of_act(client, address)
         twice = [client.post("/dashboard/acts/evaluate", data=form, headers=OWN_PAGE) for _ in range(2)]
         assert [told_at(one)[0] for one in twice] == [told_at(twice[0])[0]] * 2
-        again = client.post("/dashboard/acts/evaluate", data=form_of_act(client, address), headers=OWN_PAGE)
-        assert told_at(again)[0] != told_at(twice[0])[0], "another form is another act"
+        assert told_at(pressed(client, address))[0] != told_at(twice[0])[0], "another form is another act"
 
 
 def test_an_alert_is_silenced_for_an_hour_from_its_page_and_leaves_the_first_one(tmp_path: Path) -> None:
@@ -52,8 +52,7 @@ def test_an_alert_is_silenced_for_an_hour_from_its_page_and_leaves_the_first_one
         assert ("It says nothing any more." in page, "1 alert open" in page) == (True, True)
         address = "/dashboard/acts/silence?name=candidate_silent&family=triage"
         assert address.replace("&", "&amp;") in client.get("/dashboard/alerts").text
-        answer = client.post("/dashboard/acts/silence", data=form_of_act(client, address), headers=OWN_PAGE)
-        place, done = told_at(answer)
+        place, done = told_at(pressed(client, address))
         silent = client.get(f"{place}?done={done}").text
         assert ("Silent for an hour" in silent, "silent until" in silent) == (True, True)
         page = client.get("/dashboard").text
@@ -62,13 +61,13 @@ def test_an_alert_is_silenced_for_an_hour_from_its_page_and_leaves_the_first_one
         assert "1 alert silenced or told by another: detent alerts list" in ran.err
         address = "/dashboard/acts/end-silence?name=candidate_silent&family=triage"
         assert address.replace("&", "&amp;") in silent
-        client.post("/dashboard/acts/end-silence", data=form_of_act(client, address), headers=OWN_PAGE)
+        pressed(client, address)
         assert "It says nothing any more." in client.get("/dashboard").text
         assert client.get("/dashboard/acts/silence?name=x&family=none").status_code == 404
         for name in ("triage", "candidate_silent"):  # each wider than that of one rule in one family
             world.client.put(f"/v1/alert-silences/{name}", json={"minutes": 60})
             (link,) = re.findall(r'"[./]*(/dashboard/acts/end-silence[^"]*)"', client.get("/dashboard/alerts").text)
-            client.post("/dashboard/acts/end-silence", data=form_of_act(client, html.unescape(link)), headers=OWN_PAGE)
+            pressed(client, html.unescape(link))
             (alert,) = world.get("/v1/alerts").json()["items"]
             assert alert["silenced_until"] is None, name
 
@@ -104,9 +103,7 @@ def test_no_form_of_another_site_acts_on_any_page(world: World, headers: dict[st
 def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(world: World) -> None:
     client = visitor(world, "secret-operate")
     assert "champions only" in client.get("/dashboard/audit").text  # seeded: in sight on every page
-    form = form_of_act(client, "/dashboard/acts/unfreeze?family=triage")
-    answer = client.post("/dashboard/acts/unfreeze", data={**form, "reason": "calm again"}, headers=OWN_PAGE)
-    place, done = told_at(answer)
+    place, done = told_at(pressed(client, "/dashboard/acts/unfreeze?family=triage", reason="calm again"))
     assert (place, done.partition(".")[0]) == ("/dashboard/families/triage", "unfreeze")
     past = ACTS["unfreeze"].past.replace("'", "&#39;")
     page = client.get(f"{place}?done={done}").text
@@ -125,11 +122,10 @@ def test_who_may_act_does_what_the_confirmation_says_and_is_named_in_the_record(
     stale = {**form, "version": str(int(form["version"]) - 1)}
     assert client.post("/dashboard/acts/resume", data=stale, headers=OWN_PAGE).status_code == 412
     assert client.post("/dashboard/acts/resume", data=form, headers=OWN_PAGE).status_code == 303
-    advance = form_of_act(client, f"/dashboard/acts/advance?id={rollout['id']}")
-    assert "the gate has not passed" in client.get(f"/dashboard/acts/advance?id={rollout['id']}").text.lower()
-    assert client.post("/dashboard/acts/advance", data=advance, headers=OWN_PAGE).status_code == 409
-    forced = client.post("/dashboard/acts/advance", data={**advance, "confirm": "triage"}, headers=OWN_PAGE)
-    assert forced.status_code == 303
+    advance = f"/dashboard/acts/advance?id={rollout['id']}"
+    assert "the gate has not passed" in client.get(advance).text.lower()
+    assert pressed(client, advance).status_code == 409
+    assert pressed(client, advance, confirm="triage").status_code == 303
     last = world.get(f"/v1/rollouts/{rollout['id']}/decisions").json()["items"][-1]
     assert (last["kind"], last["actor"], last["forced"]) == ("advance", "key-operate", True)
 
@@ -143,9 +139,8 @@ class Actor:
 
     def act(self, name: str, /, **subject: str) -> str:
         """The place that the act leads to, which says that it is done."""
-        form = form_of_act(self.client, f"/dashboard/acts/{name}?{urlencode(subject)}")
-        typed = {"reason": "a try", "confirm": "triage"}
-        place, done = told_at(self.client.post(f"/dashboard/acts/{name}", data={**form, **typed}, headers=OWN_PAGE))
+        address = f"/dashboard/acts/{name}?{urlencode(subject)}"
+        place, done = told_at(pressed(self.client, address, reason="a try", confirm="triage"))
         assert escape(ACTS[name].past) in self.client.get(f"{place}?done={done}").text, name
         self.acts.add(name)
         return place
@@ -274,12 +269,10 @@ def test_the_way_back_from_taking_back_a_champion_is_the_button_that_its_confirm
         page = client.get(place).text
         assert set(re.findall(r"acts/set-champion\?family=triage&amp;variant=(\w+)", page)) == {first, third}
         assert "acts/set-champion" not in visitor(world, "secret-read-texts").get(place).text
-        form = form_of_act(client, f"/dashboard/acts/set-champion?family=triage&variant={third}")
+        anew = f"/dashboard/acts/set-champion?family=triage&variant={third}"
         for without, status in ({"confirm": "triage"}, 422), ({"reason": "it was good"}, 409):
-            refused = client.post("/dashboard/acts/set-champion", data={**form, **without}, headers=OWN_PAGE)
-            assert (refused.status_code, world.champion()) == (status, second)
-        said = {**form, "reason": "it was good", "confirm": "triage"}
-        assert client.post("/dashboard/acts/set-champion", data=said, headers=OWN_PAGE).status_code == 303
+            assert (pressed(client, anew, **without).status_code, world.champion()) == (status, second)
+        assert pressed(client, anew, reason="it was good", confirm="triage").status_code == 303
         assert (world.champion(), "served now: it was good (forced)" in client.get(place).text) == (third, True)
         never = world.candidate("Never a champion:")
         for variant in (third, never):
@@ -313,10 +306,9 @@ def test_taking_back_to_what_lost_a_rollout_says_so_and_asks_for_the_family_s_na
             assert said in " ".join(detent("champion", *words, env=env).err.split())
         of_family, serves = "/dashboard/families/triage", f"It lost a rollout on {when(NOW)} against {lost.champion}."
         assert serves not in client.get(of_family).text
-        form = form_of_act(client, f"{place}?family=triage")
-        refused = client.post(place, data={**form, "reason": "it is <slow>"}, headers=OWN_PAGE)
+        refused = pressed(client, f"{place}?family=triage", reason="it is <slow>")
         assert (refused.status_code, said in refused.text, world.champion()) == (409, True, good)
-        answer = client.post(place, data={**form, "confirm": "triage"}, headers=OWN_PAGE)
+        answer = pressed(client, f"{place}?family=triage", confirm="triage")
         assert (answer.status_code, world.champion()) == (303, bad)
         page = client.get(of_family).text
         assert ("it is champion all the same" in page, serves in page) == (True, True)
@@ -333,24 +325,24 @@ def test_what_cannot_start_now_shows_no_button_that_would_start_it(tmp_path: Pat
 
 def test_a_name_that_was_mistyped_is_told_above_the_same_form(tmp_path: Path) -> None:
     with serving(make_home(tmp_path)) as world:
-        variant, client, place = world.candidate("Mistyped:"), visitor(world, None), "/dashboard/acts/start"
+        client, address = (
+            visitor(world, None),
+            f"/dashboard/acts/start?family=triage&variant={world.candidate('Mistyped:')}",
+        )
         world.report()
-        address = f"{place}?family=triage&variant={variant}"
         page = client.get(address).text
         assert "It waits until somebody presses Approve. Then 50 % of the users get it" in page
         assert page.index("<details") < page.index("5 in 100 are promoted by mistake")
-        form = {**form_of_act(client, address), "reason": "the <old> one is slow"}
         for typed, said in {
             "triag": "You typed “triag”, and the family&#39;s name is triage. Nothing has happened.",
             "": "The family&#39;s name, triage, is missing. Nothing has happened.",
         }.items():
-            refused = client.post(place, data={**form, "confirm": typed}, headers=OWN_PAGE)
+            refused = pressed(client, address, reason="the <old> one is slow", confirm=typed)
             assert (refused.status_code, said in refused.text) == (409, True), refused.text
             assert f'name="confirm" value="{typed}"' in refused.text
             assert "the &lt;old&gt; one is slow</textarea>" in refused.text
             assert "--confirm" not in refused.text
-        answer = client.post(place, data={**form, "confirm": " triage "}, headers=OWN_PAGE)
-        assert answer.status_code == 303, answer.text
+        assert pressed(client, address, confirm=" triage ").status_code == 303
 
 
 def test_everything_is_frozen_from_the_menu_of_every_page(tmp_path: Path) -> None:
@@ -361,8 +353,7 @@ def test_everything_is_frozen_from_the_menu_of_every_page(tmp_path: Path) -> Non
         operator, reader = visitor(world, "secret-operate"), visitor(world, "secret-read")
         assert re.search(menu, operator.get("/dashboard/alerts").text, re.DOTALL)
         assert not re.search(menu, reader.get("/dashboard/alerts").text, re.DOTALL)
-        form = form_of_act(operator, "/dashboard/acts/freeze")
-        assert operator.post("/dashboard/acts/freeze", data=form, headers=OWN_PAGE).status_code == 303
+        assert pressed(operator, "/dashboard/acts/freeze").status_code == 303
         assert not re.search(menu, operator.get("/dashboard/alerts").text, re.DOTALL)
 
 
@@ -415,15 +406,5 @@ def test_where_very_many_alerts_fire_the_gravest_are_shown_first_and_the_others_
 
 def judge_run() -> JudgeRun:
     """That waits for the worker."""
-    return JudgeRun(
-        id="jr_1",
-        family="triage",
-        kind="check",
-        judge="j",
-        request={"n": 2, "beside": None},
-        budget=Budget(calls=9),
-        status="queued",
-        n=4,
-        created_by="anna",
-        created_at=NOW,
-    )
+    asked: Any = {"kind": "check", "judge": "j", "request": {"n": 2, "beside": None}, "budget": Budget(calls=9), "n": 4}
+    return JudgeRun(id="jr_1", family="triage", status="queued", created_by="anna", created_at=NOW, **asked)
