@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -13,7 +13,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from optimizer.adapters.clock import SystemClock
 from optimizer.core.base.errors import Busy
 from optimizer.core.declaration.read import parse_family
 from optimizer.core.views.forgetting import ForgetQuery, ForgetRun
@@ -45,6 +44,15 @@ class Round:
         return None
 
 
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    """With a store of its own, at a time that stands still."""
+    made = Worker(load_settings("dev", tmp_path))
+    made._store, made._clock = new_database(tmp_path), Clock(NOW)
+    yield made
+    made._store.close()
+
+
 def is_open(store: Store) -> bool:
     with store.read() as tx:
         return any(alert.kind == FAILED for alert in store.alerts.all(tx, open_only=True))
@@ -56,50 +64,36 @@ def run(worker: Worker, duty: Callable[[], object], every_s: float = 0.01) -> th
     return thread
 
 
-def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(tmp_path: Path) -> None:
-    database = new_database(tmp_path)
-    worker = Worker(load_settings("dev", tmp_path))
-    worker._store = database
-    duty = Round(worker, database)
+def test_the_alert_of_a_failed_duty_closes_when_the_duty_works_again(worker: Worker) -> None:
+    duty = Round(worker, worker._store)
     assert not run(worker, duty).is_alive()
     assert duty.open_in_third
-    assert not is_open(database)
-    database.close()
+    assert not is_open(worker._store)
 
 
-def test_a_duty_of_once_a_day_is_tried_again_within_a_minute_of_its_failure(tmp_path, monkeypatch):
-    database = new_database(tmp_path)
-    worker = Worker(load_settings("dev", tmp_path))
-    worker._store = database
+def test_a_duty_of_once_a_day_is_tried_again_within_a_minute_of_its_failure(worker, monkeypatch):
     waits: list[float] = []
     monkeypatch.setattr(worker._end, "wait", waits.append)
-    assert not run(worker, Round(worker, database), every_s=24 * 3600.0).is_alive()
+    assert not run(worker, Round(worker, worker._store), every_s=24 * 3600.0).is_alive()
     after_failure, _, after_success = waits
     assert after_failure <= 60
     assert after_success > 23 * 3600
-    assert not is_open(database)
-    database.close()
+    assert not is_open(worker._store)
 
 
-def test_a_duty_that_an_end_cuts_short_raises_no_alert(tmp_path: Path) -> None:
-    database = new_database(tmp_path)
-    worker = Worker(load_settings("dev", tmp_path))
-    worker._store = database
-
+def test_a_duty_that_an_end_cuts_short_raises_no_alert(worker: Worker) -> None:
     def outlasts_the_end() -> None:
         worker.stop()
         raise Busy("The database is being closed", retry_after_s=5)
 
     assert not run(worker, outlasts_the_end).is_alive()
-    assert not is_open(database)
-    database.close()
+    assert not is_open(worker._store)
 
 
 def test_files_of_which_the_store_could_not_be_told_at_the_start_are_told_of_at_the_next_look(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    worker, syncs = Worker(load_settings("dev", tmp_path)), list[object]()
-    worker._store, worker._clock = new_database(tmp_path), SystemClock()
+    syncs = list[object]()
     worker._families = SimpleNamespace(changed=lambda: False)  # type: ignore[assignment]
     worker._studies = SimpleNamespace(take_up=lambda studies: None)  # type: ignore[assignment]
 
@@ -117,9 +111,7 @@ def test_files_of_which_the_store_could_not_be_told_at_the_start_are_told_of_at_
     assert len(syncs) == 2
 
 
-def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path, monkeypatch):
-    worker = Worker(load_settings("dev", tmp_path))
-    worker._store, worker._clock = new_database(tmp_path), SystemClock()
+def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(worker, monkeypatch):
     worker._families = SimpleNamespace(families={})  # type: ignore[assignment]
     worker._context = SimpleNamespace(scorer_for=None)  # type: ignore[assignment]
     looked: list[bool] = []
@@ -132,13 +124,11 @@ def test_triggers_are_looked_at_though_no_candidate_can_be_handed_on(tmp_path, m
     with pytest.raises(ValueError, match="cannot be read"):
         worker._trigger()
     assert looked == [True]
-    worker._store.close()
 
 
-def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tmp_path: Path) -> None:
-    worker = Worker(load_settings("dev", tmp_path))
-    worker._store, clock = new_database(tmp_path), Clock(NOW + timedelta(minutes=10))
-    worker._clock = clock
+def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(worker: Worker) -> None:
+    clock = worker._clock
+    clock.pass_time(timedelta(minutes=10))
     quiet = parse_family({**family("quiet").model_dump(exclude_none=True), "review": {"per_day": 0}})
     worker._families = SimpleNamespace(families={FAMILY: family(), "quiet": quiet})  # type: ignore[assignment]
 
@@ -164,12 +154,9 @@ def test_answers_in_doubt_are_put_up_once_a_day_for_each_family_that_wants_it(tm
     clock.pass_time(timedelta(hours=24))
     worker._collect_reviews()
     assert subjects() == [f"{FAMILY}_1", f"{FAMILY}_2"]
-    worker._store.close()
 
 
-def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_due(tmp_path, monkeypatch):
-    worker = Worker(load_settings("dev", tmp_path))
-    worker._store, worker._clock = new_database(tmp_path), Clock(NOW)
+def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_due(worker, monkeypatch):
     worker._families = SimpleNamespace(families={}, problems={})  # type: ignore[assignment]
     opened: list[bool] = []
     monkeypatch.setattr(
@@ -185,13 +172,11 @@ def test_mlflow_is_loaded_once_the_worker_has_run_for_a_while_and_something_is_d
     worker._mlflow_from = 0.0
     worker._mirror()
     assert opened == [True]
-    worker._store.close()
 
 
-def test_a_forgetting_without_room_on_the_disk_waits_longer_each_time_and_other_runs_go_on(tmp_path, monkeypatch):
-    settings = load_settings("dev", tmp_path)
-    worker, database, clock, seconds, compactions = Worker(settings), new_database(tmp_path), Clock(NOW), [0.0], []
-    worker._store, worker._clock, worker._families = database, clock, wiring.load_families(settings)
+def test_a_forgetting_without_room_on_the_disk_waits_longer_each_time_and_other_runs_go_on(worker, monkeypatch):
+    database, clock, seconds, compactions = worker._store, worker._clock, [0.0], []
+    worker._families = wiring.load_families(worker._settings)
 
     def no_room() -> None:
         compactions.append(seconds[0])
@@ -220,18 +205,12 @@ def test_a_forgetting_without_room_on_the_disk_waits_longer_each_time_and_other_
     monkeypatch.setattr(database, "compact", lambda: None)
     seconds[0] += RUN_PAUSE_SECONDS
     assert worker._carry_out_runs() is None
-    database.close()
 
 
 @pytest.mark.parametrize("duty", ["mirror", "rehearsal", "judge"])
-def test_nobody_is_forgotten_while_a_duty_holds_texts_and_none_begins_meanwhile(tmp_path, monkeypatch, duty):
-    worker, order, entered, go = (
-        Worker(load_settings("dev", tmp_path)),
-        list[str](),
-        threading.Event(),
-        threading.Event(),
-    )
-    worker._store, worker._clock, worker._families = new_database(tmp_path), Clock(NOW), None  # type: ignore[assignment]
+def test_nobody_is_forgotten_while_a_duty_holds_texts_and_none_begins_meanwhile(worker, monkeypatch, duty):
+    order, entered, go = list[str](), threading.Event(), threading.Event()
+    worker._families = None
     query = ForgetQuery(unit="ab" * 32, own_words=False, dry_run=False)
     run = worker._store.write(lambda tx: queue_forgetting(tx, worker._store, query, actor="ann", at=NOW))
 
@@ -260,4 +239,3 @@ def test_nobody_is_forgotten_while_a_duty_holds_texts_and_none_begins_meanwhile(
     worker.stop()
     at = order.index("forgets")
     assert (order[at - 1], order[at + 1]) == ("sends", "has forgotten")
-    worker._store.close()
