@@ -99,7 +99,6 @@ def create(
     if Path(prompt).is_dir():
         _create_pipeline(family, Path(prompt), examples, as_json)
         return
-    from optimizer.adapters.files.sources import read_sheet
     from optimizer.core.declaration.draft import FamilyDraft
     from optimizer.jobs.families.create_family import create_family, read_prompt
 
@@ -108,14 +107,12 @@ def create(
     for name in filter(None, (model, judge)):
         models.describe(name)  # an unknown name is better said before anything is written
     foreign = _foreign(prompt)
-    if examples is not None:
-        sheet = read_sheet(examples, encoding=encoding, delimiter=delimiter)
-        if foreign is not None and foreign.rows:
-            left = f"{count(len(foreign.rows), 'example')} of {prompt}, since --examples names others"
-            foreign = replace(foreign, not_carried=[*foreign.not_carried, left])
-    else:
-        sheet = _sheet_of(prompt, foreign)
+    sheet = _sheet_of(prompt, foreign, examples, encoding=encoding, delimiter=delimiter)
+    if examples is None:
         output = output or (foreign.output if foreign is not None else None)
+    elif foreign is not None and foreign.rows:
+        left = f"{count(len(foreign.rows), 'example')} of {prompt}, since --examples names others"
+        foreign = replace(foreign, not_carried=[*foreign.not_carried, left])
     today = session.clock.now().date()
     session.refuse_former_name(family)
     draft = FamilyDraft(
@@ -219,10 +216,15 @@ def _foreign(prompt: str) -> ForeignPrompt | None:
     return PROMPT_SOURCES[name].read(reference)
 
 
-def _sheet_of(prompt: str, foreign: ForeignPrompt | None) -> Sheet:
-    """The examples that came along with the prompt."""
+def _sheet_of(
+    prompt: str, foreign: ForeignPrompt | None, examples: Path | None, *, encoding: str | None, delimiter: str | None
+) -> Sheet:
+    """The examples of a file, else those that came along with the prompt."""
+    from optimizer.adapters.files.sources import read_sheet
     from optimizer.core.declaration.draft import Sheet
 
+    if examples is not None:
+        return read_sheet(examples, encoding=encoding, delimiter=delimiter)
     if foreign is None or not foreign.rows:
         raise InvalidInput(f"{prompt} brings no examples along; name a sheet of them: --examples FILE.")
     return Sheet(
