@@ -11,8 +11,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from optimizer.core.base.answers import of_members
 from optimizer.core.base.errors import Busy
-from optimizer.core.evaluation.judging.calibration import FittedJudge, agreement_of
+from optimizer.core.evaluation.judging.calibration import Agreement, FittedJudge
 
 WITHIN_S = 120.0
 
@@ -34,7 +35,7 @@ def fit_judge_apart(
         ) from error
     fitted = json.loads(process.stdout)
     points = tuple((float(score), float(rating)) for score, rating in fitted["points"])
-    return FittedJudge(method=fitted["method"], points=points, agreement=agreement_of(fitted["agreement"]))
+    return FittedJudge(method=fitted["method"], points=points, agreement=of_members(Agreement, fitted["agreement"]))
 
 
 def main() -> None:

@@ -93,17 +93,17 @@ def rules(
         return
 
     report = Session().show(as_json, read_rules, _tell_rules, family=family)
-    if report.problem is not None:
+    if report.file_problem is not None:
         if as_json:
-            say(report.problem)
+            say(report.file_problem)
         raise typer.Exit(2)
 
 
 def _tell_rules(out: Console, report: RulesReport) -> None:
     from optimizer.core.rollout.alert_rules import OF_HOME
 
-    if report.problem is not None:
-        say(report.problem, "red")
+    if report.file_problem is not None:
+        say(report.file_problem, "red")
         say("Until it can be used these rules hold:", "bold")
     families = {standing.family for rule in report.items for standing in rule.families}
     for rule in report.items:

@@ -10,15 +10,16 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 from hashlib import sha256
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar, cast
 
 from typing_extensions import TypedDict
 
 from optimizer.core.base.errors import Fault, InvalidInput, PreconditionFailed
 
 if TYPE_CHECKING:
-    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler, TypeAdapter
     from pydantic_core import core_schema
 
 # Inputs, outputs and metadata of users, models and foreign packages: their members cannot be named here.
@@ -57,6 +58,18 @@ class ActOffer(TypedDict):
 def members_of(value: Any) -> dict[str, Any]:
     """The members of a dataclass by name, as they are: ``asdict`` makes dicts of those inside."""
     return {field.name: getattr(value, field.name) for field in fields(value)}
+
+
+def of_members(kind: type[T], members: Mapping[str, Any]) -> T:
+    """The record whose members, as JSON has them, are in a mapping."""
+    return cast(T, _adapter(kind).validate_python(members))
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter  # what only prints a help text starts without it
+
+    return TypeAdapter(kind)
 
 
 def page_of(items: Sequence[T], cursor: str | None, limit: int) -> Page[T]:

@@ -5,7 +5,7 @@ Pure: means, p-values and counts in, verdicts out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil, floor
@@ -57,6 +57,22 @@ class GateResult:
     value: float | None
     required: float
     reason: str
+
+
+class JudgedRecord(TypedDict):
+    """What scores by a judge are shown with, and what is ``said`` of it in a sentence or two.
+
+    ``uncalibrated``: why people's ratings do not vouch for it; None where they do. Else ``agreement`` is how its scores
+    follow the ratings, ``rated`` the mean rating that people would give, by what was asked for, and ``extrapolated``,
+    of what was asked for besides, why its mean rating would be extrapolated, and so is not shown.
+    """
+
+    judge: str
+    uncalibrated: str | None
+    agreement: str
+    rated: Mapping[str, float]
+    extrapolated: Mapping[str, str]
+    said: str
 
 
 class GateRecord(TypedDict):

@@ -19,8 +19,7 @@ from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.core.base.knob import is_number
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget, Spend
-from optimizer.core.evaluation.gates import GateRecord, WishedFloor
-from optimizer.core.evaluation.judging.report import JudgedRecord
+from optimizer.core.evaluation.gates import GateRecord, JudgedRecord, WishedFloor
 from optimizer.core.search.move import MoveRecord
 from optimizer.core.search.racing import FIRST
 

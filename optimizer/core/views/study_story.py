@@ -18,7 +18,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult, Interval, Spend, scores_by_example
 from optimizer.core.dataset.examples import Example
 from optimizer.core.evaluation.comparison import TIE
-from optimizer.core.evaluation.judging.report import JudgedRecord
+from optimizer.core.evaluation.gates import JudgedRecord
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.cascade.figures import CascadeCurves
 from optimizer.core.search.study import Study, Trial, ranked

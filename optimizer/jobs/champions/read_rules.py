@@ -9,7 +9,6 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.errors import FaultMember
 from optimizer.core.rollout.alert_rules import (
     AGAINST,
     LONGEST_WINDOW,
@@ -78,15 +77,14 @@ class RuleView:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulesReport:
     """``left_out``: rules that come along, and that the home's own file does not name; ``silences``: of kinds of alerts
-    that no rule raises and of families, too; ``problem``: why the file cannot be used, with every fault, which
-    ``errors`` lists; the rules are then the last good ones, or those that come along where there were none.
+    that no rule raises and of families, too; ``file_problem``: why the file cannot be used, with every fault; the rules
+    are then the last good ones, or those that come along where there were none.
     """
 
     items: Sequence[RuleView]
     left_out: Sequence[str]
     silences: Sequence[AlertSilence]
-    problem: Annotated[str | None, Field(exclude_if=lambda problem: problem is None)] = None
-    errors: Annotated[Sequence[FaultMember], Field(exclude_if=lambda errors: not errors)] = ()
+    file_problem: Annotated[str | None, Field(exclude_if=lambda problem: problem is None)] = None
 
 
 def read_rules(context: Context, request: RulesRequest) -> RulesReport:
@@ -138,8 +136,7 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
         items=items,
         left_out=left_out,
         silences=silences,
-        problem=problem.detail if problem is not None else None,
-        errors=problem.members.get("errors", ()) if problem is not None else (),
+        file_problem=problem.detail if problem is not None else None,
     )
 
 

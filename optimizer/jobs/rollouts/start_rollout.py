@@ -159,7 +159,8 @@ def make_rollout(
             forecast=draft.forecast,
             dry_run=True,
         )
-    report, decisions = store.write(lambda tx: _write_start(tx, store, clock, basis))
+    decisions: list[Decision] = []
+    report = store.write(lambda tx: _write_start(tx, store, clock, basis, decisions))
     for decision in decisions:
         log_head(decision)
     return report
@@ -275,8 +276,10 @@ def _draft_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     return _Draft(rollout=rollout, gates=all_gates, forecast=forecast, basis=basis, hindrance=hindrance)
 
 
-def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> tuple[StartReport, Sequence[Decision]]:
-    """Also the decisions that were written."""
+def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis, decisions: list[Decision]) -> StartReport:
+    """Args:
+    decisions: a list that takes the decisions which are written.
+    """
     require_unfrozen(store.freezes.all(tx), basis.family.name, f"start a rollout of {basis.request.variant}")
     draft = _draft_start(tx, store, clock, basis)
     if draft.hindrance is not None:
@@ -319,11 +322,11 @@ def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
     if _approves_itself(draft):
         why = _why(draft, f"approve: auto, every gate is met at confidence {IMPROVED:g} or more")
         transitions.append(apply(transitions[-1].rollout, transition_request("approve", AUTO_ACTOR, why)))
-    decisions = [record_transition(tx, store, t) for t in transitions]
+    decisions[:] = [record_transition(tx, store, t) for t in transitions]
     rollout = transitions[-1].rollout
     plan = _plan(rollout)
     waits = "approved by itself" if rollout.status == "approved" else "waiting for approval"
-    report = StartReport(
+    return StartReport(
         **members_of(rollout),
         what=f"rollout {rollout.id} of {plan}; {waits}",
         why=_why(draft, _gates_text(draft)),
@@ -333,7 +336,6 @@ def _write_start(tx: Transaction, store: Store, clock: Clock, basis: _Basis) -> 
         gates=draft.gates,
         forecast=draft.forecast,
     )
-    return report, decisions
 
 
 def _approves_itself(draft: _Draft) -> bool:

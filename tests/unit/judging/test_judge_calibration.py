@@ -11,12 +11,12 @@ from statistics import correlation
 
 import pytest
 
+from optimizer.core.base.answers import of_members
 from optimizer.core.base.values import ExampleResult
 from optimizer.core.evaluation.gates import GateVerdict
 from optimizer.core.evaluation.judging.calibration import (
     Calibration,
     calibrated_gate,
-    calibration_of,
     independent_ratings,
     least_correlation,
     why_uncalibrated,
@@ -45,15 +45,15 @@ def test_a_score_between_two_points_is_mapped_between_their_ratings():
 
 def test_the_record_survives_json():
     for one in (calibration(kappa=None), calibration(scored=(0.2, 0.9), rated=(0.15, 0.55), n_independent=9.8)):
-        assert calibration_of(json.loads(json.dumps(data(one)))) == one
+        assert of_members(Calibration, json.loads(json.dumps(data(one)))) == one
 
 
 def test_a_record_from_before_ranges_were_kept_is_read_and_shows_no_figure():
     old = {
         name: value for name, value in data(calibration()).items() if name not in ("scored", "rated", "n_independent")
     }
-    assert calibration_of(old) == calibration()
-    assert "calibrate the judge again" in calibration_of(old).why_extrapolated([0.5])
+    assert of_members(Calibration, old) == calibration()
+    assert "calibrate the judge again" in of_members(Calibration, old).why_extrapolated([0.5])
 
 
 @named(

@@ -7,7 +7,8 @@ import json
 import pytest
 from hypothesis import given, strategies as st
 
-from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore, judgement_of, opinion_of
+from optimizer.core.base.answers import of_members
+from optimizer.core.evaluation.judging.judgement import Judgement, MemberScore, opinion_of
 from optimizer.core.evaluation.judging.rubric import JudgeCase, asked_again, judge_messages, read_scores
 from optimizer.core.family.settings import JudgeSettings
 
@@ -124,5 +125,5 @@ def test_a_committee_passes_by_its_mean_and_asks_a_person_where_it_is_divided(sc
 
 def test_a_judgement_survives_json_and_says_why_it_has_no_score():
     made = committee(0.9, None)
-    assert judgement_of(json.loads(json.dumps(made.as_data()))) == made
+    assert of_members(Judgement, json.loads(json.dumps(made.as_data()))) == made
     assert made.error == "the judge could not be measured: m1: refused"

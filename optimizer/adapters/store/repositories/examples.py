@@ -54,12 +54,12 @@ from optimizer.adapters.store.tables.examples import (
     STUDENTS,
 )
 from optimizer.adapters.store.tables.variants import VARIANTS
-from optimizer.core.base.answers import Json
+from optimizer.core.base.answers import Json, of_members
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import grouped
 from optimizer.core.dataset.examples import Example, Split
-from optimizer.core.evaluation.judging.calibration import agreement_of, calibration_of
+from optimizer.core.evaluation.judging.calibration import Agreement, Calibration
 from optimizer.core.feedback.rating_draws import ReviewPayload
 from optimizer.core.predictor.teaching import StudentAnswer
 from optimizer.ports import Added, Bypass, CalibrationRecord, ExampleStanding, Review, WatchedStudent
@@ -390,8 +390,8 @@ class CalibrationTable:
             CalibrationRecord(
                 id=row["id"],
                 family=row["family"],
-                calibration=calibration_of(row["calibration"]),
-                agreement=agreement_of(row["agreement"]),
+                calibration=of_members(Calibration, row["calibration"]),
+                agreement=of_members(Agreement, row["agreement"]),
                 created_by=row["created_by"],
             )
             for row in tx.execute(query).mappings()

@@ -15,8 +15,6 @@ from math import atanh, inf, sqrt, tanh
 from statistics import fmean
 from typing import Literal
 
-from pydantic import TypeAdapter
-
 from optimizer.core.base.canonical import canonical_json, digest
 from optimizer.core.base.errors import InvalidInput
 from optimizer.core.base.values import grouped, on_lines
@@ -86,10 +84,6 @@ class Calibration:
         if not least <= fmean(map(self.mapped, scores)) <= most:
             return f"it lies beyond the ratings that the calibration rests on ({least:.3f} to {most:.3f})"
         return None
-
-
-calibration_of = TypeAdapter(Calibration).validate_python
-"""The record whose members, as JSON has them, are in a mapping."""
 
 
 def why_uncalibrated(judge: str | None, calibration: Calibration | None) -> str | None:
@@ -274,10 +268,6 @@ class FittedJudge:
 
 # (scores, ratings, groups, the least score that passes) of the same answers in the same order
 FitJudge = Callable[[Sequence[float], Sequence[float], Sequence[str], float], FittedJudge]
-
-
-agreement_of = TypeAdapter(Agreement).validate_python
-"""What ``asdict`` made of an Agreement."""
 
 
 def what_it_says(agreement: Agreement) -> str:

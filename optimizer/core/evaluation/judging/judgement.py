@@ -9,8 +9,6 @@ from dataclasses import asdict, dataclass, field, replace
 from math import fsum
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.evaluation.judging.rubric import Scores
 from optimizer.core.family.family import Family
@@ -83,13 +81,9 @@ class Judgement:
         return self.spread is not None and self.spread > judge.spread + 1e-9
 
     def as_data(self) -> dict[str, Any]:
-        """Plain JSON values, which ``judgement_of`` reads."""
+        """Plain JSON values, of which ``of_members`` makes it again."""
         opinions = [asdict(opinion) for opinion in self.opinions]
         return {"score": self.score, "opinions": opinions, "signs": list(self.signs), "cost_usd": self.cost_usd}
-
-
-judgement_of = TypeAdapter(Judgement).validate_python
-"""What ``as_data`` wrote."""
 
 
 def opinion_of(judge: JudgeSettings, model: str, scores: Scores) -> MemberScore:

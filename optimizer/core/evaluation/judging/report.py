@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from typing_extensions import TypedDict
-
+from optimizer.core.base.answers import of_members
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import ExampleResult
+from optimizer.core.evaluation.gates import JudgedRecord
 from optimizer.core.evaluation.judging.calibration import Calibration, judge_identity, judge_of, why_uncalibrated
-from optimizer.core.evaluation.judging.judgement import judgement_of
+from optimizer.core.evaluation.judging.judgement import Judgement
 from optimizer.core.family.family import Family
 
 
@@ -40,22 +40,6 @@ class JudgeReport:
     said: str
 
 
-class JudgedRecord(TypedDict):
-    """What scores by a judge are shown with, and what is ``said`` of it in a sentence or two.
-
-    ``uncalibrated``: why people's ratings do not vouch for it; None where they do. Else ``agreement`` is how its scores
-    follow the ratings, ``rated`` the mean rating that people would give, by what was asked for, and ``extrapolated``,
-    of what was asked for besides, why its mean rating would be extrapolated, and so is not shown.
-    """
-
-    judge: str
-    uncalibrated: str | None
-    agreement: str
-    rated: Mapping[str, float]
-    extrapolated: Mapping[str, str]
-    said: str
-
-
 def judged_scores(
     judge: str, calibration: Calibration | None, results: Mapping[str, Sequence[ExampleResult]]
 ) -> JudgedRecord:
@@ -73,7 +57,7 @@ def judged_scores(
         name: [
             score
             for result in of
-            if result.judgement is not None and (score := judgement_of(result.judgement).score) is not None
+            if result.judgement is not None and (score := of_members(Judgement, result.judgement).score) is not None
         ]
         for name, of in results.items()
     }
@@ -102,7 +86,7 @@ def judged_scores(
 def judge_report(family: Family, results: Sequence[ExampleResult], calibration: Calibration | None) -> JudgeReport:
     """The report on an evaluation whose scorer takes judgements. Raises InvalidInput where the family has no judge."""
     judge, identity = judge_of(family), judge_identity(family)
-    judgements = [judgement_of(one.judgement) for one in results if one.judgement is not None]
+    judgements = [of_members(Judgement, one.judgement) for one in results if one.judgement is not None]
     measured = [one for one in judgements if one.score is not None]
     n_passed = sum(bool(one.passes(judge)) for one in measured) if len(judge.members) > 1 else None
     n_unmeasured = len(judgements) - len(measured)
