@@ -281,8 +281,10 @@ def of_run(use_case: str, what: str) -> Callable[[PageVisit, Mapping[str, str]],
 
 
 def of_silence(visit: PageVisit, members: Mapping[str, str]) -> ActConfirmation:
-    """Of one rule, in the alert's family where it has one, or of a family."""
-    name, family = members.get("name", ""), family_in(visit, members)
+    """Of one rule, in the alert's family where it has one, or of a family. One whose file is gone may alert still."""
+    name, family = members.get("name", ""), members.get("family", "")
+    if family and not visit.ask("alerts", family=family, limit=1).items:
+        family_in(visit, members)
     is_of_family = not family and name in visit.family_names()
     where = f" of {family}" if family else ""
     return ActConfirmation(

@@ -127,6 +127,11 @@ class PageVisit:
         """Of what is served and the visitor may see, from memory."""
         return sorted(filter(self.visitor.caller.access.may_see, self.shared.serving.now_served.families))
 
+    def has_page(self, family: str) -> bool:
+        """Whether its file is there, good or not; from memory."""
+        files = self.shared.families
+        return family in files.families or family in files.problems
+
     def active_rollout(self, family: str) -> Rollout | None:
         """From memory; of a family that the visitor may see."""
         served = self.shared.serving.now_served.families.get(family)

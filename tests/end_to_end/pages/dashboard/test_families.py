@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ from datetime import date, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -42,6 +44,8 @@ from tests.worlds.dashboard_visitor import (
 from tests.worlds.rated_world import F as JUDGED, add_judged_family, rate_all
 from tests.worlds.seeded_world import SECRET_WORD
 from tests.worlds.taught_student import TAUGHT, crown
+
+LINK = re.compile(r'href="([^"]+)"')
 
 
 def test_an_alert_that_another_one_tells_leads_to_that_one_and_stays_off_the_first_page(tmp_path: Path) -> None:
@@ -91,6 +95,35 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         assert report in client.get("/dashboard/alerts").text, "also once it is over"
         world.post(f"/v1/rollouts/{begun['id']}/rollback", {"reason": "x"})
         assert "</b> ended here</li>" in client.get(family).text
+
+
+def test_no_link_of_an_alert_leads_nowhere_when_its_family_is_gone(tmp_path: Path) -> None:
+    """As after the demo, whose families another profile does not read."""
+    settings, home = make_home(tmp_path), tmp_path / "families" / "triage"
+    with serving(settings) as world:
+        change = {"variant": world.candidate("Another:"), "reason": "x", "confirm": "triage"}
+        assert world.post("/v1/families/triage/champion/set", change).status_code == 200
+        id = world.deploying()["id"]
+        ended = raised(world, "rollout_ended", "triage", f"Rollout {id} of triage was rolled back.", "critical")
+        raised(world, "candidate_silent", id, "It is silent.", id="al_2")
+        raised(world, "champion_drift", "triage", "It drifts.", id="al_3")
+        raised(world, "alert_rule", "errors triage", "Requests fail.", id="al_4")
+        store = world.shared.store
+        store.write(lambda tx: store.alerts.open(tx, replace(ended, id="al_5", subject="before")))
+        store.write(lambda tx: store.alerts.close(tx, ended.kind, ended.family, "before", world.shared.clock.now()))
+        assert 'families/triage">triage</a>' in visitor(world, None).get("/dashboard/alerts").text
+    home.rename(tmp_path / "triage")
+    with serving(settings) as world:
+        client = visitor(world, None)
+        for place in ("/dashboard", "/dashboard/alerts"):
+            links = {urljoin(place, html.unescape(link)) for link in LINK.findall(client.get(place).text)}
+            assert f"/dashboard/rollouts/{id}/report" in links
+            assert "/dashboard/acts/silence?name=rollout_ended&family=triage" in links
+            assert [link for link in links if client.get(link).status_code >= 400] == []
+        silence = "/dashboard/acts/silence?name=rollout_ended&family=triage"
+        answer = client.post("/dashboard/acts/silence", data=form_of_act(client, silence), headers=OWN_PAGE)
+        assert answer.status_code == 303, answer.text
+        assert "silent until" in client.get("/dashboard/alerts").text
 
 
 def test_where_a_sentence_names_a_command_its_button_stands_beside_it(tmp_path: Path) -> None:
