@@ -14,6 +14,7 @@ from optimizer.cli.progress import counting
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.rollout.forecast_view import view_forecast
 from optimizer.cli.rollout.selftest import selftest
+from optimizer.cli.server_option import chosen_server
 from optimizer.cli.session import Session, check_one_of
 from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput, NotFound
@@ -22,7 +23,10 @@ from optimizer.runtime import wiring
 from optimizer.runtime.use_cases import as_json_of
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from optimizer.core.rollout.transitions import OperatorAct
+    from optimizer.core.views.rollout_status import FamilyRollout
     from optimizer.jobs.context import Context
     from optimizer.jobs.record_change import RolloutChange
 
@@ -234,7 +238,13 @@ def status(family: FamilyName, as_json: Json = False) -> None:
     from optimizer.cli.rollout.picture import picture
     from optimizer.jobs.rollouts.read_rollout import read_rollout_status
 
-    Session().show(as_json, read_rollout_status, picture, family=family)
+    session = Session()
+
+    def view(out: Console, report: FamilyRollout) -> None:
+        looks = chosen_server() is None and report.is_active  # whether one of another machine lives, nobody sees here
+        picture(out, report, lacks_worker=looks and not session.context.is_worker_running())
+
+    session.show(as_json, read_rollout_status, view, family=family)
 
 
 @app.command()

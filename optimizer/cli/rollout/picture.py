@@ -37,14 +37,15 @@ CONSEQUENCES = {
 }
 
 
-def picture(out: Console, status: FamilyRollout) -> None:
-    """Print it."""
+def picture(out: Console, status: FamilyRollout, *, lacks_worker: bool = False) -> None:
+    """Print it. ``lacks_worker``: none runs that would move it."""
     champion, rollout = status.champion, status.rollout
     out.print(f"{status.headline}.", style="bold", markup=False)
     freeze, holdback, decision = status.freeze, status.holdback, status.last_decision
     print_facts(
         out,
         ("Family", status.family),
+        ("Worker", "none runs, so nothing moves: detent serve runs one" if lacks_worker else None, "yellow"),
         (
             "Champion",
             f"{champion.variant} since {when(champion.since)}: {shown(champion.why)}" if champion is not None else None,
@@ -78,7 +79,8 @@ def picture(out: Console, status: FamilyRollout) -> None:
         is_leased = status.served and expires is not None
         lease = f"ran out at {when(expires)}: every user gets the champion until a worker ticks"
         if status.served and expires is not None:
-            lease = f"good for {max(0, (expires - status.at).total_seconds()):.0f} s; the worker renews it"
+            renewal = "" if lacks_worker else "; the worker renews it"
+            lease = f"good for {max(0, (expires - status.at).total_seconds()):.0f} s{renewal}"
         print_facts(
             out,
             ("Rollout", f"{rollout.id}: {state}"),

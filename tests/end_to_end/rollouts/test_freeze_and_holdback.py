@@ -23,6 +23,7 @@ from optimizer.jobs.families.sync_families import sync_families
 from optimizer.jobs.request import FamilyRequest
 from optimizer.jobs.rollouts.read_rollout import read_rollout_status
 from optimizer.jobs.rollouts.verify_rollout import verify_rollout
+from optimizer.runtime import wiring
 from tests.command_line import detent
 from tests.rows.rollout_acts import adopt_file_version
 from tests.worlds.api_world import World, make_home, serving
@@ -378,3 +379,16 @@ def test_once_a_new_rollout_has_begun_nothing_counts_for_the_holdback_before_it_
     assert rollout_of("in_2", begun_at) == rollout["id"], "its sender had not heard of the new one"
     monkeypatch.setattr(attribution, "LAG", timedelta(0))
     assert rollout_of("in_3", begun_at) is None
+
+
+def test_the_status_of_a_rollout_says_that_no_worker_runs(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings, line = world.shared.settings, "Worker    none runs, so nothing moves: detent serve runs one\n"
+    monkeypatch.setenv("DETENT_HOME", str(settings.home))
+    begun = world.deploying()
+    assert line in detent("rollout", "status", "triage").out
+    lock = wiring.worker_lock(settings)
+    assert lock.acquire()
+    assert "Worker" not in detent("rollout", "status", "triage").out
+    lock.release()
+    done(world, f"/v1/rollouts/{begun['id']}/rollback", {"reason": "x"})
+    assert "Worker" not in detent("rollout", "status", "triage").out, "it has ended"
