@@ -14,7 +14,7 @@ from typing import Any
 
 import typer
 
-from optimizer.cli.doctor.keys import Finding, environment_of_server, key_findings, unnamed_keys
+from optimizer.cli.doctor.keys import Finding, environment_of_server, key_findings, key_variables, unnamed_keys
 from optimizer.cli.output import Json, show
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound
@@ -272,11 +272,10 @@ def _models(session: Session) -> Iterator[Finding]:
             advice = "" if price else "A dollar cap needs one: name it under price in config/models.yaml."
             yield Finding(check="model", verdict="ok" if price else "warning", detail=detail, advice=advice)
     yield from _failing(session, models_used)
-    described = {name: models.describe(name) for name in models_used}
-    keys = {name: facts.api_key_env for name, facts in described.items() if facts.api_key_env is not None}
+    keys = key_variables(models, models_used)
     yield from key_findings(keys, environment_of_server(session.settings), os.environ)
     yield from unnamed_keys(
-        {name: facts.litellm for name, facts in described.items() if facts.litellm and name not in keys}
+        {name: id for name in models_used if (id := models.describe(name).litellm) and name not in keys}
     )
 
 

@@ -1,18 +1,48 @@
-"""Checks for ``detent doctor`` whether models' keys are set, in this shell and in that of the running server.
+"""Checks whether models' keys are set, in this shell and in that of the running server: for ``detent doctor``, and for
+commands that say what they would spend.
 
 It never shows their values.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from optimizer.cli.output import say
+from optimizer.cli.server_option import chosen_server
 from optimizer.core.base.phrasing import count
+from optimizer.runtime import wiring
 
 if TYPE_CHECKING:
+    from optimizer.cli.session import Session
     from optimizer.host.config import Settings
+    from optimizer.ports import ModelCatalogue
+
+
+def say_unset_keys(session: Session, family: str, others: Iterable[str] = ()) -> None:
+    """Says before money is spent which models of the family's file, and of ``others``, lack their key where they would
+    be asked. What another machine's server has is not seen from here.
+    """
+    definition = session.family_view(family).definition
+    if chosen_server() is not None or definition is None:
+        return
+    from optimizer.jobs.families.check_models import named_models
+
+    keys = key_variables(
+        wiring.open_models(session.settings), {*others, *(name for _, name in named_models(definition))}
+    )
+    for finding in key_findings(keys, environment_of_server(session.settings), os.environ):
+        if finding.verdict == "fault":
+            say(f"{finding.detail}. {finding.advice}", "yellow")
+
+
+def key_variables(models: ModelCatalogue, names: Iterable[str]) -> Mapping[str, str]:
+    """Name of a model > name of the environment variable with its key, where the file names one."""
+    described = {name: models.describe(name) for name in names}
+    return {name: facts.api_key_env for name, facts in described.items() if facts.api_key_env is not None}
 
 
 def key_findings(

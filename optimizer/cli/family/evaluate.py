@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from optimizer.cli.doctor.keys import say_unset_keys
 from optimizer.cli.output import FamilyName, Json, say, show, show_report
 from optimizer.cli.session import Session
 from optimizer.core.base.answers import shown
@@ -75,8 +76,7 @@ def evaluate(
         dry_run=dry_run,
     )
     if isinstance(run, EvaluationDryRun):
-        # The options of the same command without its dry run.
-        again = (
+        again = (  # the options of the same command without its dry run
             f"--variant {variant}"
             + (f" --suite {suite}" if suite is not None else "")
             + (f" --split {split}" if split != "dev" else "")
@@ -86,6 +86,7 @@ def evaluate(
         show_report(
             as_json, start_evaluation, run, lambda out: evaluate_view.view_estimates(out, family, run.suites, again)
         )
+        say_unset_keys(session, family)
         return
     report = _at_its_end(session, run.id, quiet=as_json)
     document = as_json_of(read_evaluation, replace(run, result=report))["result"]

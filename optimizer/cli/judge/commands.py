@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimizer.cli.doctor.keys import say_unset_keys
 from optimizer.cli.family.evaluate_view import NO_PRICE, price_text
 from optimizer.cli.output import FamilyName, Json, dollars, print_facts, say, show, show_report, table, tell_change
 from optimizer.cli.progress import follow_run
@@ -102,6 +103,7 @@ def score(
     if isinstance(created, JudgeRunEstimate):
         head = f"{family}: {count(created.n, 'answer')} that the judge has not scored"
         show_report(as_json, score_answers, created, lambda out: told_estimate(out, created, head))
+        say_unset_keys(session, family)
         if created.why_none:
             say(created.why_none)
         return
@@ -156,6 +158,7 @@ def check(
     if isinstance(created, JudgeRunEstimate):
         head = f"{family}: {count(created.n, 'dev example')}, judged by {', '.join(created.members)}"
         show_report(as_json, check_biases, created, lambda out: told_estimate(out, created, head))
+        say_unset_keys(session, family, created.members)
         return
     run = follow_judge_run(session, created.id, quiet=as_json)
     if run.result is None:

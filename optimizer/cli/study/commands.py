@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from optimizer.cli.doctor.keys import say_unset_keys
 from optimizer.cli.output import FamilyName, Json, console, say, show_report, table, tell_change
 from optimizer.cli.report_file import Open, Out, deliver
 from optimizer.cli.session import Session, check_one_of
@@ -141,6 +142,7 @@ def run(
         declared = session.family_view(created.family).definition
         assert declared is not None, "what has no definition has no estimate"
         show_report(as_json, start_study, created, lambda out: view_estimate(out, declared, estimate, again))
+        say_unset_keys(session, created.family, estimate.models)
         return
     study = study_run.follow_study(session, cast(Study, created).id, follow=follow, quiet=as_json)
     print_study(session, study, as_json)
@@ -271,6 +273,7 @@ def nominate(
     if dry_run:
         price = study_run.price_of(nominated)
         show_report(as_json, nominate_variant, nominated, lambda out: view_price(out, searched.family, price))
+        say_unset_keys(session, searched.family)
         return
     record = study_run.follow_study(session, cast(Study, nominated).id, follow=follow, quiet=as_json)
     print_study(session, record, as_json)
@@ -307,6 +310,7 @@ def confirm(
     price = study_run.price_of(looked := look(dry_run=True))
     if dry_run:
         show_report(as_json, start_study, looked, lambda out: view_price(out, family, price))
+        say_unset_keys(session, family)
         return
     if isinstance(price, Study):
         record = study_run.read_study(session, price.id)

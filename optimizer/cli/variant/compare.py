@@ -5,10 +5,12 @@ short in the terminal and whole on a page.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from optimizer.cli.doctor.keys import say_unset_keys
 from optimizer.cli.family.evaluate_view import NO_PRICE, price_text
 from optimizer.cli.output import FamilyName, Json, dollars, one_line, print_facts, say, show, show_report, table
 from optimizer.cli.report_file import STDOUT, Open, Out, write_page
@@ -79,12 +81,9 @@ def compare(
         dry_run=dry_run,
     )
     if isinstance(started, ComparisonEstimate):
-        show_report(
-            as_json,
-            start_comparison,
-            started,
-            lambda screen: _view_estimate(screen, family, started, variants, examples),
-        )
+        view = partial(_view_estimate, family=family, estimate=started, names=variants, n=examples)
+        show_report(as_json, start_comparison, started, view)
+        say_unset_keys(session, family)
         return
 
     def stop(_: bool) -> None:

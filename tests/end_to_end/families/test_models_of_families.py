@@ -58,16 +58,27 @@ def test_a_dry_run_names_the_model_whose_price_it_says_which_is_the_champions(ho
     assert "with model remote (the serving champion's; the file now names other)" in told
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        pytest.param(["family", "validate", "topics"], id="validate"),
-        pytest.param(["study", "run", "topics", "--dry-run"], id="study"),
-        pytest.param(["study", "confirm", "topics", "file", "--dry-run"], id="confirm"),
-        pytest.param(["family", "evaluate", "topics", "--dry-run"], id="evaluate"),
-        pytest.param(["variant", "compare", "topics", "champion", "file", "--dry-run"], id="compare"),
-    ],
-)
+DRY_RUNS = [
+    pytest.param(["study", "run", "topics", "--dry-run"], id="study"),
+    pytest.param(["study", "confirm", "topics", "file", "--dry-run"], id="confirm"),
+    pytest.param(["family", "evaluate", "topics", "--dry-run"], id="evaluate"),
+    pytest.param(["variant", "compare", "topics", "champion", "file", "--dry-run"], id="compare"),
+]
+
+
+@pytest.mark.parametrize("words", DRY_RUNS)
+def test_a_dry_run_says_that_a_key_is_missing_before_money_is_spent(
+    home: Home, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home.name("other")
+    missing = f"other: its key, the environment variable {KEY}, is not set in this shell. export {KEY}="
+    dry = detent(*words)
+    assert (dry.code, missing in dry.err) == (0, True), dry.err
+    monkeypatch.setenv(KEY, "sk-very-secret")
+    assert KEY not in detent(*words).err
+
+
+@pytest.mark.parametrize("words", [pytest.param(["family", "validate", "topics"], id="validate"), *DRY_RUNS])
 def test_a_model_that_nobody_knows_is_the_same_fault_of_the_family_everywhere(home: Home, words: list[str]) -> None:
     home.name("nowhere", proposer="nobody")
     ran = detent(*words)

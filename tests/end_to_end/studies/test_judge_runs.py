@@ -6,7 +6,6 @@ import threading
 from collections.abc import Iterator
 from functools import wraps
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ import pytest
 from optimizer.adapters.store.repositories.journal import RunTable
 from optimizer.cli import progress as follow
 from optimizer.core.base.errors import Busy
+from optimizer.core.models.settings import ModelSettings
 from optimizer.jobs.runs import create_judge_run
 from optimizer.runtime import wiring
 from optimizer.runtime.worker import Worker
@@ -37,7 +37,7 @@ class Models:
         return self.judge.price
 
     def describe(self, name: str) -> Any:
-        return SimpleNamespace(embedded=False, student=False, concurrency=1, processes="auto", max_output_tokens=600)
+        return ModelSettings(openai_compatible="http://127.0.0.1:9", concurrency=1, max_output_tokens=600)
 
     def close(self) -> None: ...
 
