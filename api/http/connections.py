@@ -1,8 +1,8 @@
 """Connections: uvicorn's, with a bound on every wait for the other side.
 
 uvicorn bounds only the pause between two requests. A sender that is slow on purpose, or gone without a word, would keep
-a connection for ever. All inner names of uvicorn's stand in this module; ``detent serve`` refuses another version of it
-(``refuse_other_uvicorn``). ``door.py`` says how many connections there may be, ``deadlines.py`` how long each may take.
+a connection for ever. uvicorn's inner parts are used here alone, and know a request by the names in ``exchange.py``;
+``detent serve`` refuses another version (``refuse_other_uvicorn``). ``door.py`` and ``deadlines.py`` have the bounds.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""One request of a connection with its answer, as an ASGI application is given them."""
+"""One request of a connection with its answer, as an ASGI application is given them.
+
+Nothing of uvicorn is used here. Its protocol, which ``connections.py`` extends, reads and sets ``body``, ``more_body``,
+``message_event``, ``disconnected``, ``response_complete`` and ``keep_alive`` of an exchange: they have its names, as
+``Flow`` has those of its flow control.
+"""
 
 from __future__ import annotations
 

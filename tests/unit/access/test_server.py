@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.hot.chat import _limits_of
+from api.http import exchange
 from api.http.door import Door
 from api.http.server import configuration
 from optimizer.host.config import ServerLimits, load_settings
@@ -77,3 +82,11 @@ def test_an_ipv6_host_which_has_many_addresses_has_no_more_connections_and_chats
         for address in addresses
     ]
     assert len({sender for request in requests for _, sender in _limits_of(request, services)}) == 1
+
+
+def test_an_exchange_has_the_names_by_which_uvicorn_knows_a_request() -> None:
+    read = set(re.findall(r"\bcycle\.(\w+)", inspect.getsource(HttpToolsProtocol))) - {"run_asgi"}  # never called here
+    assert read == set(re.findall(r"``([a-z_]+)``", exchange.__doc__ or ""))
+    assert read <= vars(exchange.Exchange({}, Mock(), (), False, True)).keys()
+    theirs = {*vars(FlowControl), *vars(FlowControl(Mock()))}
+    assert {name for name in vars(exchange.Flow) if not name.startswith("_")} <= theirs

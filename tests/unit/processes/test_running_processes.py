@@ -277,7 +277,7 @@ def test_without_keys_only_this_machine_is_served() -> None:
         supervise.refuse_open_door("0.0.0.0", has_keys=False)
 
 
-def test_inner_names_of_uvicorn_stand_in_one_module_of_200_lines() -> None:
+def test_inner_parts_of_uvicorn_are_used_in_one_module_of_200_lines() -> None:
     root = Path(__file__).parents[3]
     inner = re.compile(r"uvicorn\.\w+\.|server_state|def on_tick")
     modules = [file for room in ("api", "optimizer") for file in (root / room).rglob("*.py")]
