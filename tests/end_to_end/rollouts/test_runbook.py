@@ -1,4 +1,6 @@
-"""Every command of docs/runbook.md is run in the order of the page, beside a server and in the homes that it makes."""
+"""Every command of docs/runbook.md is run in the order of the page, beside a server and in the homes that it makes, and
+every page and route is read that it names.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ from tests.worlds.gateway_world import serving as on_a_socket
 from tests.worlds.taught_student import TAUGHT, crown
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "runbook.md"
-COMMAND = re.compile(r"`(?:DETENT_HOME=(\S+) )?detent ([^`]+)`")
+STEP = re.compile(r"`(?:DETENT_HOME=(\S+) )?detent ([^`]+)`|`(?:GET )?(/(?:v1|dashboard)/[^`]+)`")
+UNTESTED = re.compile(r"`(?:POST|PUT|PATCH|DELETE) [^`]+`|\bcurl\b")
+MENTIONED = {"`POST /v1/chat/completions`"}  # by the problem that it answers
 PROCESSES = {"serve", "worker"}  # stay until they are ended: test_serve.py and tests/crash start and end them
 FINDINGS = {"doctor": "at fault", "study cancel triage": "has had no study"}  # exit 1 is a result here
 
@@ -74,10 +78,10 @@ def forget(world: World, ended: threading.Event) -> None:
 
 
 def chapters() -> list[tuple[str, list[tuple[str | None, str]]]]:
-    """Title and commands of each, a command with the home that stands before it."""
+    """Title and steps of each: a command with the home that stands before it, or an address to read."""
     parts = re.split(r"^## (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
     return [
-        (title, [(home or None, " ".join(words.split())) for home, words in COMMAND.findall(text)])
+        (title, [(home or None, " ".join(words.split()) or address) for home, words, address in STEP.findall(text)])
         for title, text in zip(parts[::2], parts[1::2], strict=True)
     ]
 
@@ -131,7 +135,7 @@ def test_every_command_of_the_runbook_does_what_its_chapter_says(world: World, t
     world.deploying()
     two_configurations(world)
     assert detent("backup", str(tmp_path / "backups" / "monday.tar.gz")).code == 0
-    n_run = 0
+    n_run = n_read = 0
     for title, commands in chapters():
         if title == "The worker is dead":
             world.deploying()
@@ -141,6 +145,13 @@ def test_every_command_of_the_runbook_does_what_its_chapter_says(world: World, t
         elsewhere: dict[str, str] = {}
         for home, words in commands:
             if words in PROCESSES:
+                continue
+            if words.startswith("/"):
+                n_read += 1
+                answer = world.client.get(words)
+                assert answer.status_code == 200, f"{title}: {words}\n{answer.text}"
+                if words == "/v1/audit":
+                    assert {"key.rotate", "key.revoke"} <= {entry["action"] for entry in answer.json()["items"]}
                 continue
             here = words.replace("v_0a1b2c3d4e5f", night).replace("/mnt/backups", str(tmp_path / "backups"))
             if home is not None:
@@ -154,4 +165,8 @@ def test_every_command_of_the_runbook_does_what_its_chapter_says(world: World, t
             if (title, words) == ("Take one family back", "status"):
                 assert re.search(r"^Moved .* serves since .* Back: detent champion rollback triage$", said, re.M), said
             world.shared.serving.refresh()
-    assert n_run > 40
+    assert (n_run > 40, n_read) == (True, 3)
+
+
+def test_the_runbook_asks_for_no_request_that_the_test_above_leaves_out() -> None:
+    assert set(UNTESTED.findall(PAGE.read_text(encoding="utf-8"))) == MENTIONED
