@@ -213,6 +213,73 @@ def test_what_one_changes_the_other_serves_within_a_second(each: dict[str, Clien
     assert sorted(waits)[2] < WITHIN_S, "half of them: a busy machine is slow, not wrong"
 
 
+@pytest.fixture(scope="module")
+def keyed(server: Server) -> Iterator[tuple[list[Client], dict[str, str]]]:
+    """A client of each worker with an application's key, and a person's header. The tests below need none."""
+
+    def header(name: str, role: str, *words: str) -> dict[str, str]:
+        secret = server.detent("keys", "create", name, "--role", role, "--json", *words).json["secret"]
+        return {"Authorization": f"Bearer {secret}"}
+
+    boss = header("boss", "admin", "--close-keyless-from", "24h")
+    clients = list(of_each(server, header("web", "feedback")).values())
+    yield clients, boss
+    for client in clients:
+        client.close()
+
+
+def uses(client: Client) -> dict[str, Any]:
+    """What the routes that applications use answer, but for tokens and leases; None: the key is refused."""
+    one, family = {"unit": "somebody"}, f"/v1/families/{F}"
+    answers = {
+        "prompt": client.get(f"{family}/prompt", params=one),
+        "render": client.post(f"{family}/render", json={**one, "variables": {"message": "Where is it?"}}),
+        "snapshot": client.get("/v1/snapshot"),
+        "feedback": client.post("/v1/feedback", json={**one, "family": F, "success": True}),
+    }
+    assert {answer.status_code for answer in answers.values()} <= {200, 401, 429}, "429: so many wrong keys came"
+    return {
+        name: [answer.json().get(member) for member in ("variant", "role", "messages", "accepted")]
+        + [answer.headers["etag"] if name == "snapshot" else None]
+        if answer.status_code == 200
+        else None
+        for name, answer in answers.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "is_refused"),
+    [
+        pytest.param("/v1/rollouts/{id}/hold", {"reason": "a look"}, False, id="a rollout is held"),
+        pytest.param("/v1/keys/web/revoke", {}, True, id="a key is revoked"),
+    ],
+)
+def test_no_use_goes_on_differing_after_a_brake_at_one(
+    keyed: tuple[list[Client], dict[str, str]],
+    rollout: dict[str, Any],
+    path: str,
+    body: dict[str, str],
+    is_refused: bool,
+) -> None:
+    (first, second), boss = keyed
+    until(
+        lambda: all(None not in uses(client).values() for client in (first, second)),
+        "the key at both",
+        patience_s=PROCESSES_S,
+    )
+    first.ask("POST", path.format(id=rollout["id"]), body, headers=boss)
+
+    def stay_alike() -> bool:
+        end = time.monotonic() + 2 * WITHIN_S  # each has read the store anew
+        while time.monotonic() < end:
+            answers = uses(first)
+            if answers != uses(second) or {answer is None for answer in answers.values()} != {is_refused}:
+                return False
+        return True
+
+    until(stay_alike, "the same from both", patience_s=PROCESSES_S)
+
+
 def test_limits_of_a_minute_hold_for_both_together(server: Server, each: dict[str, Client]) -> None:
     """Whatever the tests above have used of it; a minute may end in between, so the headers say when."""
     at_once: list[tuple[int, int]] = []
