@@ -62,7 +62,8 @@ def members_of(value: Any) -> dict[str, Any]:
 
 def of_members(kind: type[T], members: Mapping[str, Any]) -> T:
     """The record whose members, as JSON has them, are in a mapping."""
-    return cast(T, _adapter(kind).validate_python(members))
+    adapter: TypeAdapter[T] = _adapter(cast(Any, kind))
+    return adapter.validate_python(members)
 
 
 @cache
