@@ -107,8 +107,12 @@ class AlertRuleFile:
         try:
             if path == self._shipped:
                 self._last_good.unlink(missing_ok=True)
-            elif not self._last_good.exists() or self._last_good.read_bytes() != path.read_bytes():
-                write_whole(self._last_good, path.read_bytes())
+            else:
+                text = path.read_bytes()
+                if self._seen != (path, signature_of(path)):
+                    return  # it was edited since it was read, and is read again
+                if not self._last_good.exists() or self._last_good.read_bytes() != text:
+                    write_whole(self._last_good, text)
             self._is_kept = True
         except OSError as error:  # a full disk must not keep a good file from being used
             log.warning("the last good alert rules cannot be kept", error=str(error))

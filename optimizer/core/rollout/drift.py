@@ -22,16 +22,13 @@ from optimizer.core.statistics.outcomes import RATE_FLOOR, Sums, clip_rate, log_
 DROPS = (0.05, 0.10, 0.20)
 WEIGHTS = (0.4, 0.35, 0.25)
 RUN_LENGTH = 10_000
-RUN_TIME = timedelta(days=365)  # until a false alarm of a champion, in expectation, at least
-LEAST_WEIGHT = 1e-12  # of outcomes of one moment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftDetector:
-    """Shiryaev-Roberts e-detector: M <- (M + w) L(y), with an alarm when the weighted M reaches the run length.
+    """Shiryaev-Roberts e-detector: M <- (M + 1) L(y), with an alarm when the weighted M reaches the run length.
 
-    While the mean is at least ``reference``, the w before a false alarm add up to at least ``run_length`` in
-    expectation: so many outcomes where each w is 1.
+    While the mean is at least ``reference``, a false alarm takes at least ``run_length`` outcomes in expectation.
 
     Source:
         Shin, Ramdas and Rinaldo (2023), New England Journal of Statistics in Data Science (e-detectors).
@@ -44,19 +41,17 @@ class DriftDetector:
     log_m: tuple[float, ...] = ()  # per drop; empty before the first outcome
     alarmed: bool = False
 
-    def after(self, y: float, w: float = 1.0) -> DriftDetector:
-        """The detector after one more outcome, in [0, 1]. A reference at the floor leaves no room for a drop.
-
-        ``w``: in (0, 1], nothing that the outcome has a part in.
-        """
+    def after(self, y: float) -> DriftDetector:
+        """The detector after one more outcome, in [0, 1]. A reference at the floor leaves no room for a drop."""
         p0 = clip_rate(self.reference)
         if p0 <= RATE_FLOOR:
             return self
         rates = [max(RATE_FLOOR, p0 - drop) for drop in self.drops]
         ratios = [log(y * p / p0 + (1 - y) * (1 - p) / (1 - p0)) for p in rates]
-        before, log_w = self.log_m or (-inf,) * len(rates), log(w)
-        grown = [log_w + log1p(exp(m - log_w)) if m - log_w < 30 else m for m in before]
-        following = replace(self, log_m=tuple(m + r for m, r in zip(grown, ratios, strict=True)))
+        before = self.log_m or (-inf,) * len(rates)
+        following = replace(
+            self, log_m=tuple((log1p(exp(m)) if m < 30 else m) + r for m, r in zip(before, ratios, strict=True))
+        )
         return replace(following, alarmed=self.alarmed or following.log_value >= log(self.run_length))
 
     @property
@@ -112,7 +107,6 @@ class ChampionWatch:
     is_settled: bool = False  # the reference is final
     usual: float | None = None  # the reference mean that the detector uses
     detector: DriftDetector | None = None  # None while the reference is too short
-    newest_at: datetime | None = None  # of the outcomes so far
     # Per drop that the detector looks for; None where nothing speaks for it.
     declines: Annotated[tuple[Decline | None, ...], Field(alias="slumps")] = (None,) * len(DROPS)
 
@@ -134,8 +128,7 @@ class ChampionWatch:
         """The watch after one more outcome, in [0, 1], received at ``at``."""
         if self.alarmed:
             return self
-        w = _weight(at, self.newest_at)
-        watch = replace(self._with_reference(at), newest_at=max(at, self.newest_at or at))
+        watch = self._with_reference(at)
         if not watch.is_settled:
             own = Sums(n=1, total=y, squares=y * y)
             weekdays = tuple(sums + own if day == at.weekday() else sums for day, sums in enumerate(watch.weekdays))
@@ -146,7 +139,7 @@ class ChampionWatch:
             _after(decline, at, y, reference=watch.detector.reference, drop=drop)
             for decline, drop in zip(watch.declines, DROPS, strict=True)
         )
-        return replace(watch, detector=watch.detector.after(y, w), declines=declines)
+        return replace(watch, detector=watch.detector.after(y), declines=declines)
 
     def _with_reference(self, at: datetime) -> ChampionWatch:
         """The watch with a detector, where the outcomes so far are enough for a reference."""
@@ -162,14 +155,6 @@ class ChampionWatch:
             detector=DriftDetector(reference=reference_mean(self.reference, weekly_dip=usual_dip(self.weekdays))),
             declines=(None,) * len(DROPS),
         )
-
-
-def _weight(at: datetime, before: datetime | None) -> float:
-    """Of an outcome by the time since the one before: all of ``RUN_TIME`` weigh as much as the run length, so that
-    much traffic is not much chance of a false alarm.
-    """
-    passed = at - before if before is not None else RUN_TIME
-    return min(1.0, max(passed / RUN_TIME * RUN_LENGTH, LEAST_WEIGHT))
 
 
 def _after(decline: Decline | None, at: datetime, y: float, *, reference: float, drop: float) -> Decline | None:

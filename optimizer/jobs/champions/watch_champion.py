@@ -29,10 +29,11 @@ from optimizer.ports import Alert, Clock, Store, Transaction, WatchedTenure
 
 ALERT = "champion_drift"
 LEVEL: AlertLevel = "warning"
-# After its end nothing more is received in an hour: events are stamped before they are committed.
-SETTLED = timedelta(seconds=60)
+# After an hour's end: by then it receives nothing more, since events are stamped before they are committed, and an
+# alert that tells of it is there.
+SETTLED = timedelta(hours=1, seconds=60)
 HISTORY = timedelta(days=30)
-CHUNK = timedelta(hours=24)  # after which a state is written
+CHUNK = timedelta(hours=24)  # after which a state is written; also of an alert that spoke for drift, at most
 ONE_HOUR = timedelta(hours=1)
 _FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
 log = structlog.get_logger(__name__)
@@ -96,19 +97,30 @@ def _stretches_told(
     tx: Transaction, store: Store, state: WatchedTenure, rules: Sequence[AlertRule], now: datetime
 ) -> list[tuple[datetime, datetime]]:
     """Of each alert that told what drift would tell: from an hour before it was raised, the longest that a rule looks
-    back, until it was well again.
+    back, until it was well again, at most a day: what lasts longer is worth a look of its own.
     """
     alerts = store.alerts.all(tx, open_only=True) + store.alerts.closed_since(tx, state.read_until)
-    by_id = {alert.id: alert for alert in alerts if alert.kind != ALERT}
     silences = store.alerts.silences(tx, now)
-    causes = open_causes(list(by_id.values()), families_of_models(tx, store, alerts, rules, now))
-    heard = [one for one in causes if not any(silence.covers(one.rule, one.family) for silence in silences)]
     drift = OpenCause(
         id="", kind=ALERT, subject=state.watch.metric.field, family=state.family, level=LEVEL, opened_at=now
     )
-    return [
-        (cause.opened_at - ONE_HOUR, by_id[cause.id].closed_at or now) for cause in speaking_for(drift, heard, rules)
-    ]
+    stretches = []
+    for alert in {alert.id: alert for alert in alerts if alert.kind != ALERT}.values():
+        (cause,) = open_causes([alert], families_of_models(tx, store, [alert], rules, alert.opened_at))
+        is_silent = any(silence.covers(cause.rule, cause.family) for silence in silences)
+        if not is_silent and _is_of(cause, state, rules) and speaking_for(drift, [cause], rules):
+            end = min(alert.closed_at or now, alert.opened_at + CHUNK)
+            stretches.append((alert.opened_at - ONE_HOUR, end))
+    return stretches
+
+
+def _is_of(cause: OpenCause, state: WatchedTenure, rules: Sequence[AlertRule]) -> bool:
+    """Whether its rule looks at what is watched here: this variant, and outcomes of this source."""
+    rule = next((rule for rule in rules if rule.name == cause.rule), None)
+    if rule is None:
+        return True
+    is_of_variant = rule.scope != "variant" or cause.subject.endswith(f" {state.watch.variant}")
+    return is_of_variant and rule.source in (None, state.watch.metric.source)
 
 
 def _standing(store: Store, now: datetime, until: datetime, family: Family) -> list[WatchedTenure]:

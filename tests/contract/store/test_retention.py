@@ -94,7 +94,7 @@ def test_what_the_holdback_of_a_promotion_reads_stays_for_its_week(tmp_path: Pat
 def test_what_the_watch_on_a_champion_had_not_read_goes_once_its_family_is_retired(database: Database) -> None:
     world = World(store=database)
     world.history(n_labelled=600)
-    world.clock.pass_seconds(3600)
+    world.clock.pass_seconds(7200)
     watch_champion(world.store, world.clock, {F: world.family})
     world.clock.pass_seconds(3600)
     world.history(20)

@@ -78,7 +78,7 @@ def curated(family: str, input: Any, expected: Any, **more: Any) -> Example:
 
 
 @dataclass(kw_only=True)
-class Opened:
+class OpenHome:
     """The demo's home and what is open of it."""
 
     settings: Settings
@@ -88,12 +88,12 @@ class Opened:
 
 
 @pytest.fixture
-def opened(home: Path) -> Iterator[Opened]:
+def opened(home: Path) -> Iterator[OpenHome]:
     settings = load_settings("demo", home)
     migrate_store(settings)
     store, clock, files = wiring.open_store(settings), wiring.open_clock(settings), wiring.load_families(settings)
     wiring.sync_families(settings, files, store, clock)
-    yield Opened(settings=settings, store=store, clock=clock, families=files.families)
+    yield OpenHome(settings=settings, store=store, clock=clock, families=files.families)
     store.close()
 
 
@@ -114,7 +114,7 @@ def test_the_first_demo_runs_in_the_project_s_own_home(home: Path, monkeypatch: 
 
 
 def test_a_home_that_knows_a_study_of_the_demo_s_families_gets_a_fresh_one_beside_it(
-    home: Path, opened: Opened, monkeypatch: pytest.MonkeyPatch
+    home: Path, opened: OpenHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened.store.write(lambda tx: opened.store.studies.add(tx, a_study()))
     for n in (2, 3):
@@ -176,7 +176,7 @@ def test_a_study_without_a_better_variant_is_told_as_such() -> None:
     assert "nothing was better" in lines[1]
 
 
-def test_the_cascade_s_family_is_a_student_before_one_model_at_a_declared_price(opened: Opened) -> None:
+def test_the_cascade_s_family_is_a_student_before_one_model_at_a_declared_price(opened: OpenHome) -> None:
     family, models = opened.families[place.CASCADE_FAMILY], wiring.open_models(opened.settings)
     student, model = family.model.tiers
     assert family.model.default == model
@@ -239,7 +239,7 @@ class CascadeWorld:
 
 
 @pytest.fixture
-def world(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> Iterator[CascadeWorld]:
+def world(opened: OpenHome, monkeypatch: pytest.MonkeyPatch) -> Iterator[CascadeWorld]:
     chosen, store, family = place.choose(), opened.store, opened.families[place.CASCADE_FAMILY]
     rows = [
         curated(family.name, {"parameter": f"axis{n}. Where to sort."}, {"type": "int" if n < 3 else "bool"})
@@ -403,7 +403,7 @@ def test_the_studies_of_the_second_family_can_pay_for_all_that_they_may_ask(
     assert sum(part.high for part in parts.values()) <= values["budget"]["calls"] <= most
 
 
-def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path, opened: Opened) -> None:
+def test_the_dry_run_price_is_a_listed_price_and_writes_nothing(home: Path, opened: OpenHome) -> None:
     store, family = opened.store, opened.families[place.FAMILY]
     made = [curated(family.name, {"parameter": f"n{n}. How many."}, {"type": LABELS[n % 3]}) for n in range(700)]
     store.write(lambda tx: store.examples.add(tx, made))
@@ -432,7 +432,7 @@ class OneAnswer:
         return ModelAnswer(text="Fish.", input_tokens=10, output_tokens=2, cost_usd=0.0, latency_ms=5.0)
 
 
-def test_a_row_is_answered_by_the_model_once_under_a_prompt_and_never_by_the_journal(opened: Opened) -> None:
+def test_a_row_is_answered_by_the_model_once_under_a_prompt_and_never_by_the_journal(opened: OpenHome) -> None:
     store, family = opened.store, opened.families["summarization"]
     variant = family.variant()
     known, other = (
@@ -487,7 +487,7 @@ def _chosen(rows: Sequence[SourceRow], family: Family) -> list[list[str]]:
     ]
 
 
-def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(opened: Opened) -> None:
+def test_what_users_send_was_held_out_of_the_import_with_every_row_of_its_name(opened: OpenHome) -> None:
     store, asked = opened.store, [opened.families[name] for name in place.FAMILIES]
     rows = [_row(f"name{n}", f"name{n}. Text {k}.", LABELS[(n + k) % 3]) for n in range(1200) for k in range(2)]
     parts = divide_rows([*rows, _row("n", "n. ?", "array", rejected="of several types")], asked, at=NOW)
@@ -557,7 +557,7 @@ def test_a_search_on_a_pipe_is_a_line_now_and_then_and_its_end_not_a_line_per_tr
 
 
 def test_the_demo_s_last_page_leads_to_the_run_that_mlflow_has_made_of_the_study_since(
-    opened: Opened, capsys: pytest.CaptureFixture[str]
+    opened: OpenHome, capsys: pytest.CaptureFixture[str]
 ) -> None:
     chosen, store, told = place.choose(), opened.store, a_study()
     store.write(lambda tx: store.studies.add(tx, replace(told, mlflow_run_id="r1")))

@@ -146,10 +146,11 @@ def matched_pairs(left: Sequence[T], right: Sequence[T], fits: Callable[[T, T], 
 
     Source: Hopcroft and Karp (1973), SIAM Journal on Computing 2(4), by SciPy.
     """
-    if not left or not right:
-        return 0
     from scipy.sparse import csr_array  # at its use: most families score no entities
     from scipy.sparse.csgraph import maximum_bipartite_matching
 
-    fitting = csr_array([[fits(one, other) for other in right] for one in left])
+    pairs = [(i, j) for i, one in enumerate(left) for j, other in enumerate(right) if fits(one, other)]
+    if not pairs:
+        return 0
+    fitting = csr_array(([True] * len(pairs), tuple(zip(*pairs, strict=True))), shape=(len(left), len(right)))
     return int((maximum_bipartite_matching(fitting) >= 0).sum())
