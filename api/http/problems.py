@@ -17,6 +17,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
 from api.http.request_names import logged_path, new_request_id
 from optimizer.core.base import errors
@@ -402,8 +403,10 @@ def install(app: FastAPI) -> None:
 
     async def on_http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        if allowed := (error.headers or {}).get("Allow"):  # Starlette joins a set: another order in each process
-            error.headers = {"Allow": ", ".join(sorted(allowed.split(", ")))}
+        if "Allow" in (error.headers or {}):  # Starlette names what the first route of the path answers
+            routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+            allowed = {method for route in routes for method in getattr(route, "methods", None) or ()}
+            error.headers = {"Allow": ", ".join(sorted(allowed - {request.method}))}
         return response(from_http(error, request.method, request.url.path), request.scope, error.headers)
 
     for kind, handler in (

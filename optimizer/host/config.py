@@ -314,8 +314,8 @@ class Settings(BaseSettings):
     token_keys: str | None = Field(
         default=None,
         repr=False,
-        description="Keys of assignment tokens as `id:hex,id:hex`; the first signs, all verify. Set it where "
-        "several machines serve. Without it: made once under `var/keys`.",
+        description="Keys of assignment tokens as `id:hex,id:hex`; the first signs, all verify. Without "
+        "it: made once under `var/keys`.",
     )
     api_key: str | None = Field(
         default=None, repr=False, description="The key that the command line sends to a server that asks for one."

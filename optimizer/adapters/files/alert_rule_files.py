@@ -105,22 +105,22 @@ class AlertRuleFile:
 
     def _keep(self, path: Path) -> None:
         try:
-            if path == self._shipped:
-                self._last_good.unlink(missing_ok=True)
-            else:
-                text = path.read_bytes()
-                if self._seen != (path, signature_of(path)):
-                    return  # it was edited since it was read, and is read again
-                if not self._last_good.exists() or self._last_good.read_bytes() != text:
-                    write_whole(self._last_good, text)
+            text = path.read_bytes()
+            if self._seen != (path, signature_of(path)):
+                return  # it was edited since it was read, and is read again
+            if not self._last_good.exists() or self._last_good.read_bytes() != text:
+                write_whole(self._last_good, text)
             self._is_kept = True
         except OSError as error:  # a full disk must not keep a good file from being used
             log.warning("the last good alert rules cannot be kept", error=str(error))
 
     @cached_property
     def shipped(self) -> tuple[AlertRule, ...]:
-        """Those that come along."""
-        return read_alert_rules(self._shipped)
+        """Those that come along; none where a checkout is the home, and what comes along is its own faulty file."""
+        try:
+            return read_alert_rules(self._shipped)
+        except (InvalidInput, OSError):
+            return ()
 
     @property
     def path(self) -> Path:

@@ -381,6 +381,15 @@ def _alerts(session: Session) -> Iterator[Finding]:
     yield Finding(
         check="alerts", verdict="ok", detail="the log has a line for each raise and clear (var/logs/worker.log)"
     )
+    rules, problem_of_file = session.context.alert_rules(), session.context.alert_rules_problem()
+    if problem_of_file is not None:
+        advice = "The last good ones hold until then: detent alerts rules shows them."
+        yield Finding(check="alert rules", verdict="fault", detail=problem_of_file.detail, advice=advice)
+    elif not rules:
+        detail = f"{session.settings.alert_rules_file} names no rule, so nothing is watched by rules"
+        yield Finding(check="alert rules", verdict="warning", detail=detail, advice="detent alerts rules --shipped")
+    else:
+        yield Finding(check="alert rules", verdict="ok", detail=f"{count(len(rules), 'rule')} hold")
     configured = {channel.name: channel for channel in wiring.open_channels(session.settings)}
     for name in CHANNELS:
         variable = f"DETENT_ALERT_{name.upper()}_WEBHOOK"

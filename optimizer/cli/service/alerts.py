@@ -105,6 +105,8 @@ def _tell_rules(out: Console, report: RulesReport) -> None:
     if report.file_problem is not None:
         say(report.file_problem, "red")
         say("Until it can be used these rules hold:", "bold")
+    if not report.items:
+        say("No rule holds, so nothing is watched by rules: the file names none.", "yellow")
     families = {standing.family for rule in report.items for standing in rule.families}
     for rule in report.items:
         held = ", holds the rollout" if rule.action == "hold" else ""

@@ -208,3 +208,9 @@ def test_a_fault_is_named_where_it_lies(world: World, method: str, path: str, bo
 def test_a_long_name_does_not_come_back_whole() -> None:
     error = errors.NotFound("There is no such family.", family="x" * 1_000_000)
     assert len(problems.document(error)["family"]) <= 20_000
+
+
+def test_a_wrong_method_is_told_all_that_the_path_answers(world: World) -> None:
+    answer = world.client.request("PATCH", "/v1/families/triage/schedule")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, PUT")
+    assert "it answers DELETE, GET, PUT" in answer.json()["detail"]

@@ -109,3 +109,16 @@ def test_the_file_before_put_back_as_it_was_ends_the_problem(tmp_path: Path) -> 
     assert files_of(tmp_path)[0].rules() == shipped, "a file that was taken away leaves no rules"
     path.unlink()
     assert (file.rules(), file.problem) == (shipped, None)
+
+
+def test_where_the_file_that_comes_along_is_the_home_s_own_a_bad_edit_leaves_the_last_good_rules_too(tmp_path: Path):
+    path = tmp_path / "alert_rules.yaml"  # as in a checkout that is a home
+
+    def opened(*, watches: bool) -> AlertRuleFile:
+        return AlertRuleFile(path, path, tmp_path / "kept" / "rules.yaml", watches=watches)
+
+    path.write_text("errors: {metric: errors, above: 0.2}")
+    good = opened(watches=True).rules()
+    path.write_text(FAULTY)
+    for file in (opened(watches=True), opened(watches=False)):
+        assert (file.rules(), file.shipped, file.problem is None) == (good, (), False)
