@@ -98,7 +98,13 @@ def picture(out: Console, status: FamilyRollout, *, lacks_worker: bool = False) 
             print_facts(out, ("Last", f"{by}: {shown(decision.reason)}"))
         if rollout.stage_history:
             _print_evidence(out, rollout, status)
-    print_facts(out, ("By itself", status.by_itself), ("Next", status.next), ("Undo", status.undo))
+    waits_for_worker = lacks_worker and rollout is not None and rollout.status == "deploying"
+    print_facts(
+        out,
+        ("By itself", None if waits_for_worker else status.by_itself),
+        ("Next", "detent serve, whose worker moves it" if waits_for_worker else status.next),
+        ("Undo", status.undo),
+    )
 
 
 def ladder(rollout: Rollout) -> str:

@@ -385,7 +385,10 @@ def test_the_status_of_a_rollout_says_that_no_worker_runs(world: World, monkeypa
     settings, line = world.shared.settings, "Worker    none runs, so nothing moves: detent serve runs one\n"
     monkeypatch.setenv("DETENT_HOME", str(settings.home))
     begun = world.deploying()
-    assert line in detent("rollout", "status", "triage").out
+    out = detent("rollout", "status", "triage").out
+    assert line in out
+    assert "Next      detent serve, whose worker moves it\n" in out
+    assert "by itself" not in out.partition("Worker")[2]
     lock = wiring.worker_lock(settings)
     assert lock.acquire()
     assert "Worker" not in detent("rollout", "status", "triage").out
