@@ -34,8 +34,8 @@ Strategy = Annotated[
     typer.Option(
         help=(
             "bootstrap, settings, bases, examples, nearest, race, replay, gepa, mipro, joint, copro, simba, playbook,"
-            " or a package's; several in a row, such as bootstrap+settings+nearest, the default (with tiers +replay; of"
-            " kind policy: replay)."
+            " or a package's, or several: the default is bootstrap+settings+nearest (with tiers +replay; kind policy:"
+            " replay)."
         )
     ),
 ]
