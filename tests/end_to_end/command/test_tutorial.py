@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from optimizer.host.config import load_settings
+from optimizer.runtime import wiring
 from tests import command_line
 from tests.stand_ins.scripted_model import chat_answer, provider
 from tests.worlds.api_world import World, serving
@@ -97,7 +98,11 @@ def test_the_tutorial_shows_what_its_commands_say(walk: World) -> None:
             said = [curl(walk, words[1:], token)]
             token = token or json.loads(said[0])["assignment"]
         else:
+            worker = wiring.worker_lock(walk.shared.settings)  # the page's server brings one; studies are run here
+            is_rollout = words[1] == "rollout" and worker.acquire()
             ran = command_line.detent(*words[1:])
+            if is_rollout:
+                worker.release()
             said = [ran.err + ran.out, ran.out + ran.err]
         assert any(re.fullmatch(pattern(shown), text.lstrip("\n")) for text in said), (
             f"$ {command}\n{said[0]}\nThe page shows:\n{shown}"
