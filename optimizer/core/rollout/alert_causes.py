@@ -74,16 +74,14 @@ def cause_of(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[Aler
     return None
 
 
-def speaking_for(alert: OpenCause, others: Iterable[OpenCause], rules: Sequence[AlertRule]) -> list[OpenCause]:
-    """Those that told of what this one would tell: of its figure or of what explains it, at its level or a graver."""
+def speaks_for(other: OpenCause, alert: OpenCause, rules: Sequence[AlertRule]) -> bool:
+    """Whether it told of what the alert would tell: of its figure or of what explains it, at its level or a graver."""
     by_name = {rule.name: rule for rule in rules}
-    return [
-        other
-        for other in others
-        if _may_speak(other, alert)
+    return (
+        _may_speak(other, alert)
         and (_explains(other, alert, by_name) or _same_figure(other, alert, by_name))
         and LEVELS.index(other.level) >= LEVELS.index(alert.level)
-    ]
+    )
 
 
 def _may_speak(other: OpenCause, alert: OpenCause) -> bool:

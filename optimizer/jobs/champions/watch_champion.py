@@ -17,7 +17,7 @@ from optimizer.core.base.minute_sums import HOUR, floor
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import Metric
-from optimizer.core.rollout.alert_causes import OpenCause, speaking_for
+from optimizer.core.rollout.alert_causes import OpenCause, speaks_for
 from optimizer.core.rollout.alert_rules import AlertLevel, AlertRule
 from optimizer.core.rollout.drift import ChampionWatch, alarm_text
 from optimizer.core.rollout.start import LABEL_WINDOW_DAYS, most_labelled
@@ -33,7 +33,8 @@ LEVEL: AlertLevel = "warning"
 # alert that tells of it is there.
 SETTLED = timedelta(hours=1, seconds=60)
 HISTORY = timedelta(days=30)
-CHUNK = timedelta(hours=24)  # after which a state is written; also of an alert that spoke for drift, at most
+CHUNK = timedelta(hours=24)  # after which a state is written
+LONGEST_TOLD = timedelta(hours=24)  # of one alert that spoke for drift: what lasts longer is news
 ONE_HOUR = timedelta(hours=1)
 _FIELDS: tuple[Literal["success", "score"], ...] = ("success", "score")
 log = structlog.get_logger(__name__)
@@ -108,8 +109,8 @@ def _stretches_told(
     for alert in {alert.id: alert for alert in alerts if alert.kind != ALERT}.values():
         (cause,) = open_causes([alert], families_of_models(tx, store, [alert], rules, alert.opened_at))
         is_silent = any(silence.covers(cause.rule, cause.family) for silence in silences)
-        if not is_silent and _is_of(cause, state, rules) and speaking_for(drift, [cause], rules):
-            end = min(alert.closed_at or now, alert.opened_at + CHUNK)
+        if not is_silent and _is_of(cause, state, rules) and speaks_for(cause, drift, rules):
+            end = min(alert.closed_at or now, alert.opened_at + LONGEST_TOLD)
             stretches.append((alert.opened_at - ONE_HOUR, end))
     return stretches
 
