@@ -31,6 +31,7 @@ install: ## what runs into .venv, and nothing else: the commands are then in .ve
 	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes --python $(BIN)/python $(LOCK)
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m compileall -q optimizer api # where Python may write no bytecode, each process would compile everything anew: two seconds
+	@test $(MAKELEVEL) -gt 0 || echo "Installed: $(BIN)/detent. Next: make demo, or begin a project: $(BIN)/detent init DIR"
 
 demo: $(VENV)/.synced ## the whole loop once, on real text, with the embedded model (under ten minutes on two cores)
 	@$(BIN)/detent demo $(ARGS)

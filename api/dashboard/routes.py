@@ -81,7 +81,8 @@ REPORTS: Mapping[str, tuple[str, str, Callable[[Any], str], Callable[[Any], tupl
         lambda study: ("studies", study.id),
     ),
 }
-BACK = Markup('<main>\n<p><a href="../../{folder}/{name}">Back to {name}</a></p>')
+MAIN = Markup("<main>")
+BACK = MAIN + Markup('\n<p><a href="../../{folder}/{name}">Back to {name}</a></p>')
 FROZEN = Markup("\n<p><b>{}</b>: champions only.</p>")
 SEE_OTHER = 303
 ASKED_AGAIN = (409, 412, 422)  # what a person may mend in the form
@@ -238,10 +239,11 @@ class Dashboard:
             )
             if read is None:
                 return page_answer(request, "being_made.html", visit, code=202, asks_again_s=BEING_READ_S)
-            above = BACK.format(folder=folder, name=name)  # which the file to mail lacks
+            is_gone = folder == "families" and not visit.has_page(name)
+            above = MAIN if is_gone else BACK.format(folder=folder, name=name)  # which the file to mail lacks
             for freeze in freezes_of(visit):
                 above += FROZEN.format(freeze["what"])
-            text = read.answer.replace("<main>", above, 1)
+            text = read.answer.replace(MAIN, above, 1)
             return HTMLResponse(
                 text.encode("utf-8", "replace"), headers={**HEADERS, "Content-Security-Policy": REPORT_POLICY}
             )

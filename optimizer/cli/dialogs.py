@@ -78,7 +78,7 @@ def _view(out: Console, report: DialogAnalysis) -> None:
             {
                 "share": percent(query.share),
                 "n": query.figures.n,
-                "example": one_line(shown(query.example) or "–", LINE_CHARS),
+                "example": _line(query.example),
                 "words": ", ".join(query.words or ()),
                 "mean": _ms(query.figures.mean_latency_ms),
                 "p95": _ms(query.figures.p95_latency_ms),
@@ -108,17 +108,11 @@ def _view(out: Console, report: DialogAnalysis) -> None:
             out,
             (
                 "Slowest",
-                [
-                    f"{_ms(slow.latency_ms)}  {slow.interaction}  {one_line(shown(slow.text) or '–', LINE_CHARS)}"
-                    for slow in one.slow
-                ],
+                [f"{_ms(slow.latency_ms)}  {slow.interaction}  {_line(slow.text)}" for slow in one.slow],
             ),
             (
                 "Failures",
-                [
-                    f"{kind.n} times {one_line(shown(kind.error) or '–', LINE_CHARS)}, last {kind.interaction}"
-                    for kind in one.failures
-                ],
+                [f"{kind.n} times {_line(kind.error)}, last {kind.interaction}" for kind in one.failures],
             ),
             *(
                 (KINDS[insight.kind], f"{shown(insight.text)} ({shown(insight.conversation)})")
@@ -129,6 +123,10 @@ def _view(out: Console, report: DialogAnalysis) -> None:
         print_facts(out, ("Not asked", ", ".join(report.unused)))
     for idea in report.ideas:
         print_facts(out, ("Idea", shown(idea.what)), ("", idea.command))
+
+
+def _line(text: str | None) -> str:
+    return one_line(text or "no text, or none that this key may read", LINE_CHARS)
 
 
 def _ms(value: float | None) -> str:

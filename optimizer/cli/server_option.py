@@ -80,7 +80,9 @@ def _refuse(context: typer.Context, value: str | None) -> None:
         raise InvalidInput(
             f"`{context.command_path}` is about this machine: it takes no --server. Run it where the server runs."
         )
-    _server.set(None)  # DETENT_SERVER is for the other commands
+    if (url := _server.get()) is not None:
+        typer.echo(f"`{context.command_path}` is about this machine: DETENT_SERVER ({url}) is not asked.", err=True)
+    _server.set(None)
 
 
 def _asking(

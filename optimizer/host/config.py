@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSett
 
 from optimizer.core.base.canonical import canonical_json
 from optimizer.core.base.errors import Fault, InvalidInput, pointer_of
-from optimizer.core.base.phrasing import without_passwords
+from optimizer.core.base.phrasing import did_you_mean, without_passwords
 
 Profile = Literal["demo", "dev", "staging", "prod"]
 PROFILES: tuple[Profile, ...] = ("demo", "dev", "staging", "prod")
@@ -574,6 +574,16 @@ def load_settings(
             f" from {_profile_file(folder, name)}.",
             faults,
         ) from None
+
+
+OTHERS = ("DETENT_SERVER",)  # read by the command line alone
+
+
+def unread_variables(environment: Iterable[str]) -> dict[str, str]:
+    """The names that begin with ``DETENT_`` and that no setting reads, each with what it may have been meant for."""
+    known = [*(f"DETENT_{name.upper()}" for name in Settings.model_fields), *OTHERS]
+    names = sorted(name for name in environment if name.startswith("DETENT_"))
+    return {name: did_you_mean(name, known) for name in names if name.partition("__")[0] not in known}
 
 
 def _served(home: Path) -> str | None:

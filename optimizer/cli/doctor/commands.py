@@ -19,6 +19,7 @@ from optimizer.cli.output import Json, show
 from optimizer.cli.session import Session
 from optimizer.core.base.errors import DetentError, InvalidInput, NotFound
 from optimizer.core.base.phrasing import count, when
+from optimizer.core.dataset.examples import more_for_holdout
 from optimizer.runtime import wiring
 
 MIN_FREE_BYTES = 1024**3
@@ -80,9 +81,15 @@ def _python(session: Session) -> Iterator[Finding]:
 
 
 def _settings(session: Session) -> Iterator[Finding]:
+    from optimizer.host.config import unread_variables
+
     s = session.settings
     clock = f", rollout clock {s.clock_scale:g} times real time" if s.simulated_clock else ""
     yield Finding(check="settings", verdict="ok", detail=f"profile {s.profile}, home {s.home}{clock}")
+    for name, meant in unread_variables(os.environ).items():
+        detail = f"{name} of the environment is read by nothing{meant}"
+        advice = "docs/reference/settings.md lists those that there are."
+        yield Finding(check="settings", verdict="warning", detail=detail, advice=advice)
 
 
 def _flags(session: Session) -> Iterator[Finding]:
@@ -207,7 +214,7 @@ def _families(session: Session) -> Iterator[Finding]:
         if name in empty:
             continue
         advice = (
-            f"Import more (about {round(wanted / 0.18)} in all give {wanted} holdout ones), or lower rollout.gates.n."
+            f"Import more (about {more_for_holdout(wanted - n)} more give so many), or lower rollout.gates.n."
             if n < wanted
             else ""
         )

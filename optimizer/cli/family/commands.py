@@ -192,8 +192,8 @@ def _file_state(family: FamilySummary) -> str:
 def show_family(family: FamilyName, as_json: Json = False) -> None:
     """One family: its file, its champion, its examples.
 
-    Also what a study that starts by itself may spend, what each of its triggers says now, and what would keep it from
-    starting.
+    Also what a study that starts by itself may spend; where its schedule is on, what each trigger says now and what
+    would keep it from starting.
     """
     from optimizer.core.family.family import kind_of
     from optimizer.jobs.scheduling.read_families import read_family, read_triggers

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from optimizer.cli.feedback import ARM_COLUMNS, arm_row
 from optimizer.cli.output import percent, print_facts, table, when
 from optimizer.core.base.answers import members_of, shown
-from optimizer.core.base.phrasing import count, signed
+from optimizer.core.base.phrasing import count, signed, span
 from optimizer.core.serving.assignment import HOLDBACK_SHARE
 
 if TYPE_CHECKING:
@@ -208,8 +208,8 @@ def print_progress(out: Console, view: ForecastView) -> None:
         ),
         (
             "Time",
-            f"{hours.running:.3g} hours, at least {hours.least:g} before promotion, at most {hours.allowed:g}; a"
-            f" cohort's feedback closes after {hours.window:.3g} hours",
+            f"{span(hours.running)}, at least {hours.least:g} hours before promotion, at most {hours.allowed:g}; a"
+            f" cohort's feedback closes after {span(hours.window)}",
         ),
         *(("Missing", reason, "yellow") for reason in view.waits_for),
         (

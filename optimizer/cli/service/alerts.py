@@ -89,7 +89,13 @@ def rules(
     from optimizer.jobs.families.shipped_files import SHIPPED_HOME
 
     if shipped:
-        print((SHIPPED_HOME / "config" / "alert_rules.yaml").read_text(encoding="utf-8"), end="")
+        text = (SHIPPED_HOME / "config" / "alert_rules.yaml").read_text(encoding="utf-8")
+        if not text:  # in a checkout the shell empties that file before it is read
+            raise InvalidInput(
+                "The file of the rules that come along is empty: `> config/alert_rules.yaml` in the checkout empties it"
+                " first. Take it back (git checkout config/alert_rules.yaml), and write into another folder."
+            )
+        print(text, end="")
         return
 
     report = Session().show(as_json, read_rules, _tell_rules, family=family)

@@ -120,6 +120,11 @@ def split_of(group: str) -> Split:
     return "dev" if share < _TRAIN_SHARE + _DEV_SHARE else "holdout"
 
 
+def more_for_holdout(n_missing: int) -> int:
+    """How many more examples bring about that many sealed ones: a little over five for each, since hashes draw them."""
+    return round(n_missing / 0.18)
+
+
 def class_of(expected: Mapping[str, Any], balance: str | None) -> str | None:
     """The class by which a balanced selection draws, from the field in ``sample.balance``; None where there is none."""
     value = expected.get(balance) if balance else None

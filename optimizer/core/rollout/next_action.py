@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from optimizer.core.base.phrasing import count
 from optimizer.core.rollout.blocks import excess_of_one_key
 from optimizer.core.rollout.cohorts import late_hours, running_time, served_for
 from optimizer.core.rollout.evidence_state import WEEK, EvidenceState, whole_day
@@ -122,8 +123,8 @@ def guardrail_alarm(rollout: Rollout, state: EvidenceState, *, at: datetime) -> 
     if alone or state.failures.finding == "failing":
         run = state.failures
         return (
-            f"{len(run.candidate)} requests of the candidate failed in a row, from {run.n_units} units, while the"
-            " champion works"
+            f"{len(run.candidate)} requests of the candidate failed in a row, from {count(run.n_units, 'unit')}, while"
+            " the champion works"
         )
     found_at, seen_until = state.silence.found_at, state.seen_until or at
     # Without traffic the clock of silence stands still.

@@ -169,7 +169,8 @@ def apply(rollout: Rollout, request: TransitionRequest) -> Transition:
             else f"Start a new one: detent rollout start {rollout.family} VARIANT."
         )
         raise Conflict(
-            f"Cannot {request.act} rollout {rollout.id} of {rollout.family}: {obstacle}. {way_out}",
+            f"Cannot {'roll back' if request.act == 'rollback' else request.act} rollout {rollout.id} of"
+            f" {rollout.family}: {obstacle}. {way_out}",
             rollout=rollout.id,
             rollout_status=rollout.status,
             held=rollout.held,

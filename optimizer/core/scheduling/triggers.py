@@ -15,6 +15,7 @@ from typing import Literal
 from optimizer.core.base.answers import Text
 from optimizer.core.base.minute_sums import Histogram, quantile
 from optimizer.core.base.phrasing import count, when
+from optimizer.core.dataset.examples import more_for_holdout
 from optimizer.core.family.cron import MOST_COUNTED, count_fires, next_fire
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import FeedbackTrigger
@@ -264,9 +265,6 @@ def sentences(looks: Sequence[Look]) -> list[str]:
     return [f"{look.kind}: {words[look.state]}" + ("" if look.state == "off" else f", {look.reason}") for look in looks]
 
 
-EXAMPLES_PER_HOLDOUT = 1 / 0.18  # one in five lands in the holdout; a little more, since that is drawn by hash
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Guard:
     """Why no study starts, without a full stop. ``needs_person``: waiting alone changes nothing, so an alert opens."""
@@ -306,7 +304,7 @@ def kept_from_starting(
         return Guard(
             reason=(
                 f"{family.name} has {n} holdout examples and rollout.gates.n asks for {needed}, so nothing that a study"
-                f" finds could pass its gates. Import more (about {round(needed * EXAMPLES_PER_HOLDOUT)} in all: detent"
+                f" finds could pass its gates. Import more (about {more_for_holdout(needed - n)} more: detent"
                 f" import FILE --family {family.name}), lower rollout.gates.n, or let nothing start by itself: detent"
                 f" family schedule {family.name} --off"
             ),

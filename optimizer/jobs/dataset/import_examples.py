@@ -18,7 +18,7 @@ from pydantic import Field
 
 from optimizer.core.base.canonical import digest
 from optimizer.core.base.phrasing import count
-from optimizer.core.dataset.examples import Example, Split, make_example, text_without_group
+from optimizer.core.dataset.examples import Example, Split, make_example, more_for_holdout, text_without_group
 from optimizer.core.dataset.near_duplicates import MOST_TEXTS, NearDuplicates, near_duplicates
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.masking import Masker, MaskTooSlow
@@ -114,8 +114,8 @@ class ImportReport:
         else:
             lines.append(
                 f"The gates ask for {count(self.n_gate, 'holdout example')} and there are {self.n_holdout}: about"
-                f" {round((self.n_gate - self.n_holdout) / 0.18)} more examples give so many. Until then a rollout has"
-                f" to be forced, or rollout.gates.n lowered in families/{self.family}/family.yaml."
+                f" {more_for_holdout(self.n_gate - self.n_holdout)} more examples give so many. Until then a rollout"
+                f" has to be forced, or rollout.gates.n lowered in families/{self.family}/family.yaml."
             )
         return lines
 

@@ -148,7 +148,7 @@ def make_rollout(
         if hindrance is not None:
             what = f"nothing would start: {hindrance} After that it {what}"
         return StartReport(
-            **members_of(draft.rollout),
+            **members_of(replace(draft.rollout, forced=forced)),
             what=what,
             why=_gates_text(draft),
             next=freeze.undo if freeze is not None else next_,

@@ -17,7 +17,7 @@ from optimizer.core.base.answers import Json
 from optimizer.core.base.errors import Conflict, Fault, InvalidInput
 from optimizer.core.base.phrasing import count
 from optimizer.core.base.values import Aim, Budget
-from optimizer.core.dataset.examples import text_without_group
+from optimizer.core.dataset.examples import more_for_holdout, text_without_group
 from optimizer.core.dataset.near_duplicates import near_duplicates
 from optimizer.core.family.family import Family, kind_of
 from optimizer.core.family.variant import Variant
@@ -203,7 +203,7 @@ def _with_remarks(
         if wish.definition.n_holdout and n < needed:  # without one the study is not to look at it
             remarks.append(
                 f"The study nominates nothing: its confirmation has {count(n, 'holdout example')}, and rollout.gates.n"
-                f" asks for {needed}. Import more examples (about {round((needed - n) / 0.18)} more give so many), or"
+                f" asks for {needed}. Import more examples (about {more_for_holdout(needed - n)} more give so many), or"
                 " lower it."
             )
     left_out = {name: dataset[name] for name in ("truncated", "n_refused", "n_unreleased") if name in dataset}
