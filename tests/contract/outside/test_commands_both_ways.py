@@ -419,6 +419,7 @@ def test_the_address_of_a_server_in_the_environment_is_for_commands_that_ask_one
     assert ("did not answer" in refused, "nothing was changed" in refused) == (True, True)
     made = detent("init", str(tmp_path / "project"), env=named)
     assert (made.code, (tmp_path / "project" / "families").is_dir()) == (0, True), made.err
+    assert "`detent init` is about this machine: DETENT_SERVER (http://127.0.0.1:1) is not asked." in made.err
 
 
 def test_printed_commands_name_the_server_that_the_option_names(sides: Sides) -> None:

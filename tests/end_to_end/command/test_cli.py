@@ -429,6 +429,17 @@ def test_the_doctor_finds_a_healthy_project(detent: Detent) -> None:
     }
 
 
+def test_doctor_names_variables_that_no_setting_reads(detent: Detent, monkeypatch: pytest.MonkeyPatch) -> None:
+    read, unread = ("DETENT_API__WORKERS", "DETENT_PORT", "DETENT_SERVER"), ("DETENT_API_WORKERS", "DETENT_TOKEN_KEY")
+    for name in (*read, *unread):
+        monkeypatch.setenv(name, "1")
+    findings = detent("doctor", "--json").json["findings"]
+    found = {one["detail"].split()[0]: one["detail"] for one in findings if "is read by nothing" in one["detail"]}
+    assert found.keys() >= {*unread}
+    assert not found.keys() & {*read}
+    assert found["DETENT_TOKEN_KEY"].endswith("did you mean 'DETENT_TOKEN_KEYS'?")
+
+
 def test_doctor_says_that_no_server_answers_for_a_home_that_was_served(detent: Detent) -> None:
     def of_server() -> list[tuple[str, str]]:
         ran = detent("doctor", "--json")

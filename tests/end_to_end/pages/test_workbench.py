@@ -329,8 +329,12 @@ def test_a_comparison_of_a_retired_family_opens_without_its_answers(tmp_path: Pa
     with serving(make_home(tmp_path)) as world:
         compared(world, "cp_1", world.candidate())
         assert world.client.delete("/v1/families/triage?confirm=triage").status_code == 200
-        page = visitor(world, None).get("/dashboard/runs/compare/cp_1")
+        client = visitor(world, None)
+        page = client.get("/dashboard/runs/compare/cp_1")
         assert (page.status_code, "There is no family" in page.text) == (200, True)
+        assert "triage" in client.get("/dashboard/audit").text
+        for address in ("/dashboard/runs/compare/cp_1", "/dashboard/audit"):
+            assert 'families/triage"' not in client.get(address).text, "its page is gone"
 
 
 @pytest.mark.parametrize("is_running", [False, True], ids=["ended", "waiting for its next answer"])

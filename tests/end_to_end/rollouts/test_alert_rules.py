@@ -54,6 +54,16 @@ def test_a_file_of_ones_own_names_what_it_leaves_out_and_the_one_that_comes_alon
     assert {standing["minutes_double"] for standing in errors["families"]} == {None}, "there was no traffic"
 
 
+def test_rules_that_the_shell_has_emptied_are_not_printed_as_those_that_come_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "alert_rules.yaml").touch()
+    monkeypatch.setattr("optimizer.jobs.families.shipped_files.SHIPPED_HOME", tmp_path)
+    ran = detent("alerts", "rules", "--shipped")
+    assert (ran.code, ran.out, "git checkout config/alert_rules.yaml" in ran.err) == (2, "", True)
+
+
 def test_while_the_file_of_rules_is_faulty_an_alert_can_be_silenced_and_leads_to_its_chapter(tmp_path: Path) -> None:
     settings = make_home(tmp_path)
     settings.alert_rules_file.parent.mkdir()

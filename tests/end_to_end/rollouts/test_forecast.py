@@ -113,6 +113,10 @@ def test_dry_runs_name_the_freeze_that_stands_in_the_way_and_how_it_ends(world: 
     dry = world.post(START, {"variant": world.candidate(), "dry_run": True}).json()
     assert dry["what"].startswith("nothing would start: every family is frozen by ")
     assert dry["next"] == "detent unfreeze"
+    assert (dry["forced"], dry["what"].endswith("refused unless confirmed, since not every gate is met")) == (
+        True,
+        True,
+    )
     world.post("/v1/unfreeze", {})
     world.deploying()
     world.post("/v1/freeze", {"family": F, "reason": "launch"})
