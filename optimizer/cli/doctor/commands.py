@@ -214,7 +214,7 @@ def _families(session: Session) -> Iterator[Finding]:
         if name in empty:
             continue
         advice = (
-            f"Import more (about {more_for_holdout(wanted - n)} more give so many), or lower rollout.gates.n."
+            f"Import about {more_for_holdout(wanted - n)} more (one in five is sealed), or lower rollout.gates.n."
             if n < wanted
             else ""
         )

@@ -304,7 +304,7 @@ def kept_from_starting(
         return Guard(
             reason=(
                 f"{family.name} has {n} holdout examples and rollout.gates.n asks for {needed}, so nothing that a study"
-                f" finds could pass its gates. Import more (about {more_for_holdout(needed - n)} more: detent"
+                f" finds could pass its gates. Import about {more_for_holdout(needed - n)} more (detent"
                 f" import FILE --family {family.name}), lower rollout.gates.n, or let nothing start by itself: detent"
                 f" family schedule {family.name} --off"
             ),

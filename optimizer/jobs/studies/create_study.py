@@ -203,7 +203,7 @@ def _with_remarks(
         if wish.definition.n_holdout and n < needed:  # without one the study is not to look at it
             remarks.append(
                 f"The study nominates nothing: its confirmation has {count(n, 'holdout example')}, and rollout.gates.n"
-                f" asks for {needed}. Import more examples (about {more_for_holdout(needed - n)} more give so many), or"
+                f" asks for {needed}. Import about {more_for_holdout(needed - n)} more (one in five is sealed), or"
                 " lower it."
             )
     left_out = {name: dataset[name] for name in ("truncated", "n_refused", "n_unreleased") if name in dataset}
