@@ -195,6 +195,9 @@ def figures_of(value: Any) -> Any:
     return value
 
 
+HIDDEN = "Null, or without its texts, for a key of role `read`."
+
+
 class Redaction:
     """How a member is written for a key that may not read texts; ``instead``: what of it stays."""
 
@@ -213,7 +216,8 @@ class Redaction:
     def __get_pydantic_json_schema__(
         self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
-        return {**handler(schema), "x-detent-text": True}
+        inner = handler(schema)
+        return {**inner, "description": " ".join([*filter(None, [inner.get("description")]), HIDDEN])}
 
     def _written(self, value: Any, write: Callable[[Any], Any], info: Any) -> Any:
         return write(self.instead(value) if info.context == FIGURES_ONLY and value is not None else value)

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 from pydantic import TypeAdapter
 
-from optimizer.core.base.answers import TEXTS
+from optimizer.core.base.answers import HIDDEN, TEXTS
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import Request
 from optimizer.runtime.use_cases import USE_CASES, UseCase
@@ -59,13 +59,13 @@ def shown(schema: Any, types: Any, place: str = "") -> Iterator[tuple[str, str]]
     """(where, name) of every declared member that is no text and stands in none: what is marked hides all that it
     holds.
     """
-    if isinstance(schema, dict) and not schema.get("x-detent-text"):
+    if isinstance(schema, dict) and HIDDEN not in schema.get("description", ""):
         name = schema.get("$ref", "").rpartition("/")[2]
         if name and name not in place.split("/"):  # a type that holds itself is looked at once
             yield from shown(types[name], types, f"{place}/{name}")
         for name, member in schema.get("properties", {}).items():
             is_figure = "#/$defs/Need" in str(member)  # what a rollout needs on average is called expected, too
-            if not is_figure and not member.get("x-detent-text"):
+            if not is_figure and HIDDEN not in member.get("description", ""):
                 yield f"{place}/{name}", name
         for name, inner in schema.items():
             if name != "$defs":
