@@ -122,7 +122,9 @@ def _keyed_store(request: Request, shared: Services, report: Any, answered: Call
         values = json.loads(bytes(answer.body))
         if "unit" in values and "unit" in request.path_params:
             values["unit"] = None
-        headers = {name: value for name, value in answer.headers.items() if name in ("etag", "location")}
+        headers = {
+            name: value for name, value in answer.headers.items() if name in ("etag", "location", "cache-control")
+        }
         return {"status": answer.status_code, "headers": headers, "body": values}
 
     return cast(Store, _KeepingStore(shared, keyed, record_of))

@@ -65,7 +65,9 @@ class OverHttp:
         }
         path = use_case.path
         for name, place in use_case.path_members.items():
-            path = path.replace(place, quote(getattr(values, name), safe=""))
+            segment = quote(getattr(values, name), safe="")
+            # A client takes a segment of dots for a step in the path, and would ask for something else.
+            path = path.replace(place, segment if segment.strip(".") else segment.replace(".", "%2E"))
         members = values.model_dump(
             mode="json", by_alias=True, exclude_unset=True, exclude={*use_case.path_members, *header_members}
         )

@@ -175,6 +175,7 @@ def apply(rollout: Rollout, request: TransitionRequest) -> Transition:
             rollout_status=rollout.status,
             held=rollout.held,
             possible=list(acts),
+            offers=list(answers_on(rollout)),
         )
     effect = EFFECTS[request.act](rollout, request)
     after = replace(

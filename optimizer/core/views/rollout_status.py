@@ -15,6 +15,7 @@ from typing import Literal
 from optimizer.core.base.answers import ActOffer, Text
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.rollout.blocks import ArmName, KeyShare
+from optimizer.core.rollout.transitions import OperatorAct
 from optimizer.core.serving.assignment import Holdback
 from optimizer.core.serving.rollout import Champion, Decision, Freeze, Rollout
 from optimizer.core.statistics.quality_gate import ALPHA_ROLL, ALPHA_SHIP
@@ -259,8 +260,8 @@ class RolloutStanding:
 class FamilyRollout:
     """Everything that the picture of a family's rollout shows, the active one or the last.
 
-    ``headline``: ``standing`` with the command; ``undo``, ``next``: commands; ``by_itself``: what a study does or may
-    do by itself.
+    ``headline``: ``standing`` with the command; ``undo``, ``next``: commands; ``possible``: what an operator may do
+    now; ``by_itself``: what a study does or may do by itself.
     """
 
     family: str
@@ -281,6 +282,7 @@ class FamilyRollout:
     evidence: ForecastView | None
     undo: str | None
     next: str
+    possible: Sequence[OperatorAct]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

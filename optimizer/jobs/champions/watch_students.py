@@ -162,7 +162,7 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
     name = student.family.name
     with store.read() as tx:
         stored = store.students.watch(tx, name, student.id)
-        is_bypassed = any(one.student == student.id for one in store.students.bypasses(tx, name))
+        is_bypassed = _is_bypassed(tx, store, student)
         watched = _begun(tx, store, clock, student) if stored is None else _as_served(tx, store, student, stored)
     if watched is None:
         return False
@@ -185,22 +185,26 @@ def _watch(store: Store, clock: Clock, student: ServingStudent) -> bool:
     watch = watched.watch
     changed = None if None in changes else next(iter(changes), None)
     reason = changed or (watch.reason if watch.decision == "bypass" else None)
-    bypasses = reason is not None and not is_bypassed
-    if watched == stored and not bypasses:
+    if watched == stored and (reason is None or is_bypassed):
         return False
 
     def keep(tx: Transaction) -> bool:
         if store.students.watch(tx, name, student.id) != stored:
             return False  # a person resumed it meanwhile: the next look begins anew
         store.students.keep_watch(tx, watched)
-        if bypasses and reason is not None:
-            put_bypass(tx, store, clock, name, student.id, actor=ACTOR, reason=reason)
-        return bypasses
+        if reason is None or _is_bypassed(tx, store, student):  # by a person meanwhile
+            return False
+        put_bypass(tx, store, clock, name, student.id, actor=ACTOR, reason=reason)
+        return True
 
     is_new = store.write(keep)
     if is_new:
         log.warning("student bypassed", family=name, student=student.id, reason=reason)
     return is_new
+
+
+def _is_bypassed(tx: Transaction, store: Store, student: ServingStudent) -> bool:
+    return any(one.student == student.id for one in store.students.bypasses(tx, student.family.name))
 
 
 def _changed(tx: Transaction, store: Store, student: ServingStudent, variant: str, teacher: Teacher) -> str | None:

@@ -15,6 +15,7 @@ from optimizer.core.base.phrasing import count
 from optimizer.core.family.family import Family
 from optimizer.core.forecast.forecast import RolloutForecast
 from optimizer.core.forecast.outcomes import OutcomeForecast
+from optimizer.core.rollout.transitions import possible
 from optimizer.core.scheduling.schedule import in_force
 from optimizer.core.search.study import Study
 from optimizer.core.serving.assignment import is_served
@@ -37,7 +38,7 @@ from optimizer.jobs.request import (
     Name,
 )
 from optimizer.jobs.rollouts.forecast_rollout import forecast_active, forecast_family, forecast_outcomes
-from optimizer.jobs.rollouts.operate_rollout import transition_now
+from optimizer.jobs.rollouts.operate_rollout import GOING_ON, transition_now
 from optimizer.jobs.rollouts.rollout_view import rollout_view, with_forecast
 from optimizer.jobs.studies.read_studies import last_nomination
 from optimizer.ports import Store, Transaction
@@ -297,6 +298,9 @@ def _status(context: Context, family: str) -> FamilyRollout:
         evidence=evidence,
         undo=undo,
         next=_next(family, rollout, now) if freeze is None else f"it is frozen; when it may go on: {freeze.undo}",
+        possible=[
+            act for act in (possible(rollout) if rollout is not None else ()) if freeze is None or act not in GOING_ON
+        ],
     )
 
 

@@ -159,7 +159,8 @@ def read_grid(context: Context, request: ItemRequest) -> VariantGrid:
     run = read_comparison(context, request)
     stopped = run.result["stopped"] if run.result is not None else None
     if run.status not in ("running", "finished") or stopped is not None:
-        why = run.error or stopped or f"It is {run.status}."
+        # Not the run's error: a key that may read no texts would get it here.
+        why = stopped or f"It is {run.status}."
         raise Conflict(f"The comparison {run.id} has not come to its end. {why}", run=run.id)
     family = context.family(run.family)
     return grid_of(run, family, store=context.store, models=context.models(), scorer=context.scorer_for(family))

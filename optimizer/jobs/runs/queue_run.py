@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import Field
 
 from optimizer.core.base.answers import Page, page_read
-from optimizer.core.base.errors import NotFound
+from optimizer.core.base.errors import Conflict, NotFound
 from optimizer.core.base.values import Budget, Spread
 from optimizer.core.evaluation.judging.run import JudgeRun
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunSummary
@@ -64,7 +64,12 @@ def budget_of_run(context: Context, family: Family, cap: RunBudgetBody, calls: S
 def queue_run(
     context: Context, tx: Transaction, family: Family, run: R, *, action: str, detail: Mapping[str, Any]
 ) -> R:
-    """Raises BudgetTooSmall where another run has taken what was left of the month meanwhile."""
+    """Raises what another act has brought about meanwhile: Conflict where the family was retired or renamed,
+    BudgetTooSmall where a run has taken what was left of the month.
+    """
+    present = context.store.family_names.former(tx).get(family.name, family.name)
+    if present != family.name:
+        raise Conflict(f"{family.name} became {present} while this was prepared. Nothing was queued; ask again.")
     under(left_this_month(tx, context, family), run.budget)
     context.store.runs.add(tx, run)
     context.store.audit.add(

@@ -43,8 +43,8 @@ def queue_study(
 ) -> Study:
     """Queues a new study, for the worker or the caller.
 
-    Raises Conflict where the family is frozen or has another study, BudgetTooSmall where a monthly limit leaves less
-    by now.
+    Raises Conflict where the family is frozen, or has another study or champion by now, BudgetTooSmall where a monthly
+    limit leaves less.
 
     Args:
         act: what a freeze refuses, for its sentence.
@@ -54,6 +54,13 @@ def queue_study(
 
     def add(tx: Transaction) -> Study:
         require_unfrozen(store.freezes.all(tx), family.name, act)
+        champion = store.champions.current(tx, family.name)
+        if champion is None or champion.variant != study.champion:
+            raise Conflict(
+                f"Cannot {act}: {family.name} lost its champion {study.champion} while this was prepared. Nothing was"
+                " queued; ask again.",
+                family=family.name,
+            )
         # Another study may have begun meanwhile.
         under(left_this_month(tx, context, family), study.budget)
         store.studies.add(tx, study)
@@ -82,7 +89,7 @@ def request_stop(study_id: str, *, actor: str, store: Store, clock: Clock, is_le
         study = store.studies.get(tx, study_id)
         if study is None:
             raise unknown_study(study_id)
-        if study.status in ENDED:
+        if study.status in ENDED or (study.stop_requested and not is_left):
             return study_view(study)
         store.audit.add(
             tx, at=now, actor=actor, action="study_cancel", family=study.family, subject=study_id, detail={}

@@ -358,10 +358,17 @@ def _new_secret() -> str:
 
 def _check(name: str, access: Access, families: Collection[str]) -> None:
     faults = []
-    if not name.strip() or name.startswith("local:") or len(name) > MAX_NAME_CHARS or not name.isprintable():
+    is_address = name.strip(".") and "/" not in name  # by which it is revoked
+    if (
+        not name.strip()
+        or not is_address
+        or name.startswith("local:")
+        or not name.isprintable()
+        or len(name) > MAX_NAME_CHARS
+    ):
         detail = (
-            f"needs 1 to {MAX_NAME_CHARS} printable characters, and none that begin with `local:`, which stands for"
-            " people at this machine"
+            f"needs 1 to {MAX_NAME_CHARS} printable characters, no /, and not dots alone; what begins with `local:`"
+            " stands for people at this machine"
         )
         faults.append(Fault(pointer="/name", detail=detail))
     unknown = sorted(set(access.families or ()) - set(families))

@@ -81,7 +81,7 @@ REFUSALS = {
         family show nope; rollout status nope; thresholds compare nope; study show st_0; graph show gr_0
         rollout verify ro_0; rollout advance topics; rollout hold topics --reason x; rollout hold nope
         variant show triage v_000000000000; keys revoke nope; golden add triage nope; family adopt nope
-        family restore triage; student resume cascades; student bypass triage
+        family restore triage; student resume cascades; student bypass triage; golden remove triage ..
     """,
     "invalid-input": """
         thresholds recommend cascades --hours 0; judge show topics; variant export triage --format nope

@@ -467,7 +467,11 @@ def test_events_of_a_person_or_a_judge_need_a_right_of_their_own(world: World, s
 
 
 def test_keys_are_made_rotated_and_ended_over_rest_and_no_secret_is_shown_twice(world: World) -> None:
-    made = world.post("/v1/keys", {"name": "app", "roles": ["serve"]})
+    for name in ("a/b", "..", "."):  # by whose address it could not be revoked
+        assert world.post("/v1/keys", {"name": name, "roles": ["serve"]}).status_code == 422, name
+    keyed = {"idempotency-key": "app"}
+    made, again = (world.post("/v1/keys", {"name": "app", "roles": ["serve"]}, headers=keyed) for _ in range(2))
+    assert (again.headers["cache-control"], again.json()["secret"]) == ("no-store", None)
     assert (made.status_code, made.headers["cache-control"], made.json()["undo"]) == (
         201,
         "no-store",

@@ -362,6 +362,24 @@ def test_an_active_rollout_is_never_ended_by_it(world: World) -> None:
     assert retire(world).status_code == 200
 
 
+def test_no_run_is_queued_for_a_family_that_was_retired_while_it_was_prepared(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add(world, 40)
+    write = world.shared.store.write
+
+    def after_it_was_retired(change: Any, **options: Any) -> Any:
+        monkeypatch.setattr(world.shared.store, "write", write)
+        assert retire(world).status_code == 200
+        return write(change, **options)
+
+    monkeypatch.setattr(world.shared.store, "write", after_it_was_retired)
+    answer = world.post("/v1/families/triage/evaluations", {"n": 2})
+    assert (answer.status_code, "triage became triage~1 while this was prepared" in answer.text) == (409, True)
+    with world.shared.store.read() as tx:
+        assert world.shared.store.runs.unfinished(tx) == []
+
+
 def test_a_renamed_family_goes_on_under_both_names(world: World) -> None:
     rollout = world.deploying()["id"]
     in_process = {"family": "triage", "unit": "v", "assigned_at": world.shared.clock.now().isoformat()}

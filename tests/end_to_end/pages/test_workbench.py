@@ -34,7 +34,7 @@ from tests.worlds.dashboard_visitor import (
     told_at,
     visitor,
 )
-from tests.worlds.seeded_world import seeded
+from tests.worlds.seeded_world import SECRET_WORD, seeded
 
 
 @pytest.fixture(scope="module")
@@ -323,6 +323,15 @@ def test_a_comparison_whose_price_is_not_known_shows_none_of_an_answer(
     compared(world, "cp_unpriced", world.champion())
     page = visitor(world, "secret-operate").get("/dashboard/runs/compare/cp_unpriced").text
     assert ([row[6] for row in table_of(page, "scores")], "price not known" in page) == (["–"], True)
+
+
+def test_why_a_comparison_failed_stands_in_no_refusal_for_a_key_that_may_read_no_texts(world: World) -> None:
+    compared(world, "cp_failed", world.champion(), status="failed", error=f"the model said {SECRET_WORD}", result=None)
+    for key, sees in (("secret-read-texts", True), ("secret-read", False)):
+        run = world.get("/v1/comparisons/cp_failed", headers={"Authorization": f"Bearer {key}"})
+        assert (SECRET_WORD in run.text) is sees
+        grid = world.get("/v1/comparisons/cp_failed/grid", headers={"Authorization": f"Bearer {key}"})
+        assert (grid.status_code, SECRET_WORD in grid.text) == (409, False)
 
 
 def test_a_comparison_of_a_retired_family_opens_without_its_answers(tmp_path: Path) -> None:

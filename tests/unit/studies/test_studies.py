@@ -33,6 +33,7 @@ from optimizer.jobs.studies.create_study import DEFAULT_BUDGET
 from optimizer.jobs.studies.transitions import fail_study
 from tests.cases import named
 from tests.clock import Clock
+from tests.stores import reading
 from tests.worlds.study_world import (
     START,
     TOPICS,
@@ -45,6 +46,7 @@ from tests.worlds.study_world import (
     topic_examples,
     topic_family,
 )
+from tests.worlds.taught_student import crown
 
 
 @pytest.fixture
@@ -357,10 +359,13 @@ def test_a_cancelled_study_stops_before_its_next_call_and_keeps_what_it_found(tm
     def stop(n):
         if n == 20:
             world.stop(study)
+            world.stop(study)
 
     world.model.before = stop
     ended = world.run(study)
     assert (ended.status, ended.outcome) == ("cancelled", None)
+    cancels = [one for one in reading(world.store).audit.of_subject(study.id) if one["action"] == "study_cancel"]
+    assert len(cancels) == 1
     assert len(world.model.requests) == 20
     assert ended.winner is not None
     assert world.n_looks() == 0
@@ -550,3 +555,18 @@ def test_a_study_under_way_nominates_nothing_yet(world):
     study = world.create()
     with pytest.raises(Conflict, match="queued"):
         world.nominate(study.id, study.champion, "quality")
+
+
+def test_a_study_is_not_queued_beside_another_champion_than_it_was_prepared_with(world, monkeypatch):
+    write = world.store.write
+    other = replace(world.family.variant(), model={**world.family.variant().model, "temperature": 0.5})
+
+    def after_another(change, **options):
+        monkeypatch.setattr(world.store, "write", write)
+        crown(world.store, world.family.name, other, at=world.clock.now())
+        return write(change, **options)
+
+    monkeypatch.setattr(world.store, "write", after_another)
+    with pytest.raises(Conflict, match="lost its champion"):
+        world.create()
+    assert reading(world.store).studies.unfinished() == []

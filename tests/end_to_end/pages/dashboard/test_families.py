@@ -81,6 +81,14 @@ def test_what_needs_a_person_names_what_is_held_and_leads_to_the_report_behind_a
         assert "1 rollout under way, 1 waits for a person" in home
         assert home.index("Needs a person") < home.index('<b class="warn">Held</b>') < home.index('id="families"')
         assert (held in home, held in client.get(family).text, "detent rollout resume" in home) == (True, True, False)
+
+        def offered() -> set[str]:
+            return set(re.findall(rf"acts/(\w+)\?id={begun['id']}", client.get(family).text))
+
+        assert offered() == {"resume", "rollback"}
+        world.post("/v1/freeze", {"family": "triage", "reason": "launch"})
+        assert offered() == {"rollback"}, "nothing goes on while it is frozen"
+        world.post("/v1/unfreeze", {"family": "triage"})
         told = f"Rollout {begun['id']} of triage was rolled back."
         alert = raised(world, "rollout_ended", "triage", told, "critical")
         report = f"dashboard/rollouts/{begun['id']}/report"
