@@ -252,13 +252,13 @@ class Pipeline:
 _KINDS = {**filter.CHECKS, **filter.MINIMA}
 
 
-def parse_pipeline(policy: Mapping[str, Any], at: str = "") -> Pipeline:
+def parse_pipeline(policy: Mapping[str, Any]) -> Pipeline:
     """The policy that a flat mapping of knobs declares.
 
     Raises:
-        InvalidInput: every fault at once, each with a JSON pointer below ``at``; a condition's with its position.
+        InvalidInput: every fault at once, each with a JSON pointer; a condition's with its position.
     """
-    pipeline, faults = read_policy(policy, at)
+    pipeline, faults = read_policy(policy)
     if faults:
         raise InvalidInput(
             "This is no policy of the content pipeline: " + "; ".join(f.detail for f in faults) + ".", faults
