@@ -54,7 +54,7 @@ def propose(
         interaction=interaction,
     )
     for repair in proposal.unreadable:
-        say(f"Number {repair.index + 1} of the answer is no repair: {repair.detail or 'this key reads no texts'}.")
+        say(f"Number {repair.index + 1} of the answer is no repair: {repair.detail or 'its text is not shown'}.")
     if not as_json and proposal.n_pending:
         say(
             f"{count(proposal.n_pending, 'repair')} pending. Next: detent graph approve REPAIR or detent graph reject"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, NamedTuple, Protocol
@@ -140,10 +140,19 @@ class Events(Protocol):
         """Interactions in the order of receipt from the cursor on, and the cursor of the next page."""
 
     def matches(
-        self, tx: Transaction, matching: InteractionFilter, *, cursor: str | None, limit: int
+        self,
+        tx: Transaction,
+        matching: InteractionFilter,
+        *,
+        cursor: str | None,
+        limit: int,
+        shown: Callable[[Sequence[Interaction]], Sequence[Interaction]] | None = None,
     ) -> InteractionMatches:
         """Looks at some ten thousand interactions at most, the newest ones behind the cursor; ``next_cursor`` goes on
         where it stopped, also where nothing matched so far.
+
+        Args:
+            shown: of matches those that the caller may hear of; all else is as if the others were not there.
         """
 
     def stored_answer(self, tx: Transaction, scope: str, key: str, body_hash: str) -> Mapping[str, Json] | None:
@@ -263,6 +272,11 @@ class Traffic(Protocol):
         self, tx: Transaction, families: Sequence[str], since: datetime, until: datetime
     ) -> Mapping[str, int]:
         """How often outcomes of these families had each label."""
+
+    def labelled(
+        self, tx: Transaction, families: Sequence[str], label: str, since: datetime, until: datetime, most: int
+    ) -> list[FeedbackEvent]:
+        """Up to ``most`` outcomes of these families with this label, whichever."""
 
     def nth_newest_outcome(
         self, tx: Transaction, family: str, since: datetime, until: datetime, n: int

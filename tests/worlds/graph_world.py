@@ -48,13 +48,21 @@ def add_family(home: Path, privacy: str = "") -> None:
     (folder / "family.yaml").write_text(FAMILY.replace("PRIVACY", privacy), encoding="utf-8")
 
 
-def report(world: World, repairs: Any = REPAIRS, *, id: str = "in_1", unit: str = "ann", graph: Any = GRAPH) -> str:
+def report(
+    world: World,
+    repairs: Any = REPAIRS,
+    *,
+    id: str = "in_1",
+    unit: str = "ann",
+    graph: Any = GRAPH,
+    text: str = "Jakob Renz ran the mill.",
+) -> str:
     """An interaction whose answer proposes these repairs."""
     event = {
         "id": id,
         "family": F,
         "unit": unit,
-        "input": {"text": "Jakob Renz ran the mill.", "graph": graph},
+        "input": {"text": text, "graph": graph},
         "output": json.dumps({"repairs": repairs}),
         "latency_ms": 5.0,
     }

@@ -198,6 +198,12 @@ def figures_of(value: Any) -> Any:
 HIDDEN = "Null, or without its texts, for a key of role `read`."
 
 
+def figures_alone(answer: T) -> T:
+    """As a key that may not read texts is answered."""
+    adapter: TypeAdapter[T] = _adapter(cast(Any, type(answer)))
+    return adapter.validate_python(adapter.dump_python(answer, context=dict(FIGURES_ONLY)))
+
+
 class Redaction:
     """How a member is written for a key that may not read texts; ``instead``: what of it stays."""
 

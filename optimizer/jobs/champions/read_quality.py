@@ -39,7 +39,12 @@ from optimizer.core.views.quality import (
     turn_score,
 )
 from optimizer.jobs.context import Context
-from optimizer.jobs.dataset.sealed_events import outcome_without_texts, sealed_interactions, without_texts
+from optimizer.jobs.dataset.sealed_events import (
+    outcome_without_texts,
+    sealed_interactions,
+    sealed_outcomes,
+    without_texts,
+)
 from optimizer.jobs.families.vouch_for_judge import calibration_of_judge
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
 from optimizer.jobs.request import FamilyRequest, Request
@@ -50,6 +55,7 @@ UNITS = {"m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days
 MOST_TURNS = 200
 MOST_CHECKED = 2000  # interactions of policies whose checks are read, of each family
 MOST_ISSUES = 20
+LOOKED_AT_OF_LABEL = 50  # outcomes of each label, to see whether it may be shown
 MOST_COMPARED = 2000  # newest outcomes of a family, of which the lowest are shown
 MOST_LOOKED_AT = 5  # outcomes for each answer that is shown, since one answer may have several
 
@@ -128,7 +134,7 @@ class _Figures:
 def read_analytics(context: Context, request: AnalyticsRequest) -> QualityAnalytics:
     """How good answers were in a time: scores by band and by who gave them, issues, models, dollars in all and per
     query. Scores are counted by when they came; no score is ever taken for 0. A time of a day or more begins at a full
-    hour.
+    hour. A label is listed only if an outcome on a question that the sealed holdout does not ask has it.
     """
     store, now = context.store, context.clock.now()
     span, names = time_of(request.range), families_asked(context, request.family)
@@ -140,8 +146,9 @@ def read_analytics(context: Context, request: AnalyticsRequest) -> QualityAnalyt
         figures = _of_all(tx, store, judges, names, since, now) if is_of_all else None
         figures = figures or _of_families(tx, store, names, since, now)
         summed_until = store.minute_stats.watermark(tx, MINUTES)
+        issues = _issues(tx, store, figures, names, declared, (since, now))
     requests = [row for row in figures.rows if row.source == ""]
-    usage, issues = _usage(None, requests), figures.issues
+    usage = _usage(None, requests)
     by_model = sorted({row.model for row in requests})
     mapped = {
         family: [
@@ -174,13 +181,35 @@ def read_analytics(context: Context, request: AnalyticsRequest) -> QualityAnalyt
             if (n_left := figures.n_judged.get(family, 0) - sum(n for _, n in mapped.get(family, ()))) > 0
         ],
         success=shares,
-        issues=[
-            QualityIssue(found_by=found_by, issue=issue, n=n)  # type: ignore[arg-type]
-            for (found_by, issue), n in sorted(issues.items(), key=lambda item: (-item[1], item[0]))[:MOST_ISSUES]
-        ],
+        issues=issues,
         n_checked=figures.n_checked,
         models=[_usage(model, [row for row in requests if row.model == model]) for model in by_model],
     )
+
+
+def _issues(
+    tx: Transaction,
+    store: Store,
+    figures: _Figures,
+    names: Sequence[str],
+    declared: Mapping[str, Family],
+    time: tuple[datetime, datetime],
+) -> list[QualityIssue]:
+    """The most frequent first. Of each label some outcomes are looked at: those on what the sealed holdout asks do not
+    count, and where they all are, the label is left out.
+    """
+    issues = sorted(figures.issues.items(), key=lambda item: (-item[1], item[0]))[:MOST_ISSUES]
+    labels = [issue for (found_by, issue), _ in issues if found_by == "label"]
+    outcomes = [one for label in labels for one in store.traffic.labelled(tx, names, label, *time, LOOKED_AT_OF_LABEL)]
+    sealed = sealed_outcomes(tx, store, outcomes, declared)
+    n_seen = Counter(("label", one.label) for one in outcomes)
+    n_sealed = Counter(("label", one.label) for one in outcomes if (one.arm.family, one.id) in sealed)
+    shown = [
+        QualityIssue(found_by=name[0], issue=name[1], n=n - n_sealed[name])  # type: ignore[arg-type]
+        for name, n in issues
+        if name[0] != "label" or n_seen[name] > n_sealed[name]
+    ]
+    return sorted(shown, key=lambda one: (-one.n, one.found_by, one.issue))
 
 
 def _of_all(

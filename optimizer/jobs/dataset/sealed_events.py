@@ -14,6 +14,7 @@ from optimizer.core.views.events import part_without_texts
 from optimizer.ports import Store, Transaction
 
 SEALED_ERROR = "not shown, since the sealed holdout asks the same"
+READ_TOGETHER = 1000  # interactions with their texts
 
 
 def sealed_interactions(
@@ -49,6 +50,33 @@ def sealed_interactions(
     return {(family, made_of[family, id]) for family, id in store.examples.sealed(tx, made_of.keys())} | {
         (family, id) for (family, id), own in hashes.items() if any((family, one) in among for one in own)
     }
+
+
+def sealed_outcomes(
+    tx: Transaction, store: Store, outcomes: Sequence[FeedbackEvent], declared: Mapping[str, Family]
+) -> set[tuple[str, str]]:
+    """(family, id) of those on sealed interactions, and of those whose own correction was sealed."""
+    interactions = store.events.interactions(tx, {one.interaction for one in outcomes if one.interaction})
+    own = {(one.arm.family, one.interaction) for one in outcomes}
+    judged = [each for named in interactions.values() for each in named if (each.arm.family, each.id) in own]
+    sealed = sealed_interactions(tx, store, judged, declared, outcomes)
+    # A correction may have come with its own input, or its interaction may be gone.
+    corrections = store.examples.sealed(tx, {(one.arm.family, correction_example(one.id)) for one in outcomes})
+    return {
+        (one.arm.family, one.id)
+        for one in outcomes
+        if (one.arm.family, one.interaction) in sealed or (one.arm.family, correction_example(one.id)) in corrections
+    }
+
+
+def sealed_among(tx: Transaction, store: Store, family: Family, ids: Sequence[str]) -> set[str]:
+    """Those of a family's interactions that are sealed; of one that is no longer kept nothing is known."""
+    sealed = set[str]()
+    for start in range(0, len(ids), READ_TOGETHER):
+        stored = store.events.interactions(tx, ids[start : start + READ_TOGETHER])
+        own = [each for same_id in stored.values() for each in same_id if each.arm.family == family.name]
+        sealed |= {id for _, id in sealed_interactions(tx, store, own, {family.name: family})}
+    return sealed
 
 
 def _hashes(input: Mapping[str, Any], family: Family | None) -> set[str]:

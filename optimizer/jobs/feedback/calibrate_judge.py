@@ -42,6 +42,7 @@ from optimizer.core.views.judge import (
     judged_figure_view,
 )
 from optimizer.jobs.context import Context
+from optimizer.jobs.dataset.sealed_events import sealed_among
 from optimizer.jobs.feedback.collect_reviews import SETTLED
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.request import DryRunRequest, FamilyRequest
@@ -64,7 +65,8 @@ def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
     Draws ``n`` of the answers that the family's judge scored within ``days`` and that were not drawn before, each
     with the same chance, and opens a review for each with that chance in it; all of them where there are fewer.
 
-    What was drawn among another judge's answers can be drawn again: to leave it out would make other chances.
+    What was drawn among another judge's answers can be drawn again: to leave it out would make other chances. What the
+    sealed holdout asks, too, is not drawn, since nobody would see what it is about.
 
     Raises:
         InvalidInput: the family has no judge or keeps no texts, or a number out of range.
@@ -90,18 +92,25 @@ def draw_ratings(context: Context, request: RatingDrawRequest) -> DrawView:
         judged = store.traffic.judged(tx, family.name, judge, since, until)
         before = {each.interaction for each in drawn_answers(family, judge, store, tx)}
         figure = figure_of(family, judge, store, tx)
-    undrawn = [each.interaction for each in judged if each.interaction not in before]
+        undrawn = [each.interaction for each in judged if each.interaction not in before]
+        sealed = sealed_among(tx, store, family, undrawn)
+    undrawn = [interaction for interaction in undrawn if interaction not in sealed]
     if not undrawn:
         with store.read() as tx:
-            scored_late = store.traffic.judged(tx, family.name, judge, until, EVER[1])
-        if n_fresh := sum(each.interaction not in before for each in scored_late):
+            scored_late = {each.interaction for each in store.traffic.judged(tx, family.name, judge, until, EVER[1])}
+            fresh = sorted(scored_late - before)
+            n_fresh = len(fresh) - len(sealed_among(tx, store, family, fresh))
+        if n_fresh:
             raise DatasetTooSmall(
                 f"{count(n_fresh, 'answer')} of {family.name} can be drawn in a minute: the judge has scored them just"
                 " now, and a draw is among those of which no other can come any more. Repeat the command then.",
                 n_rows=0,
                 n_required=1,
             )
-        drawn_before = f" {count(len(judged), 'answer')}, all of which were drawn before" if judged else " none"
+        or_sealed = " or ask what the sealed holdout asks" if sealed else ""
+        drawn_before = (
+            f" {count(len(judged), 'answer')}, all of which were drawn before{or_sealed}" if judged else " none"
+        )
         raise DatasetTooSmall(
             f"No answers of {family.name} can be drawn: of the last {days:g} days its judge has scored{drawn_before}."
             f" Let it score more (detent judge score {family.name} --n 200), or look further back with --days.",

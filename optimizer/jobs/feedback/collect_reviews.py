@@ -28,7 +28,7 @@ from optimizer.core.feedback.rating_draws import (
 )
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION
 from optimizer.jobs.context import Context
-from optimizer.jobs.dataset.sealed_events import sealed_interactions
+from optimizer.jobs.dataset.sealed_events import sealed_among, sealed_interactions
 from optimizer.jobs.ids import new_id
 from optimizer.jobs.record_change import ChangeReport, checked_reason
 from optimizer.jobs.request import DryRunRequest, FamilyRequest, Reason
@@ -96,12 +96,15 @@ def collect_reviews(family: Family, *, store: Store, clock: Clock, dry_run: bool
 def open_reviews(
     tx: Transaction, store: Store, family: Family, doubts: Mapping[str, ReviewPayload], now: datetime
 ) -> dict[str, str]:
-    """Opens a review of each of these interactions that has none, the first of them within ``review.per_day``.
+    """Opens a review of each of these interactions that has none, the first of them within ``review.per_day``; of none
+    that the sealed holdout asks, too, since nobody would see what it is about.
 
     Returns the reviews' ids by interaction. It looks again in its transaction, since others open reviews meanwhile.
     """
     before, n_left = _reviewed_before(tx, store, family, now)
-    new = [interaction for interaction in doubts if interaction not in before][: max(0, n_left)]
+    new = [interaction for interaction in doubts if interaction not in before] if n_left > 0 else []
+    sealed = sealed_among(tx, store, family, new)
+    new = [interaction for interaction in new if interaction not in sealed][:n_left]
     return _open(tx, store, family, {interaction: doubts[interaction] for interaction in new}, now)
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field
 
 from optimizer.core.base.answers import Page, members_of as answer_members
 from optimizer.core.base.errors import NotFound
-from optimizer.core.dataset.examples import correction_example
 from optimizer.core.feedback.events import Interaction
 from optimizer.core.serving.access import require
 from optimizer.core.views.events import (
@@ -27,6 +26,7 @@ from optimizer.jobs.context import Context
 from optimizer.jobs.dataset.sealed_events import (
     outcome_without_texts,
     sealed_interactions,
+    sealed_outcomes,
     without_texts,
 )
 from optimizer.jobs.request import FamilyPageRequest, ItemRequest, Moment
@@ -88,20 +88,8 @@ def read_feedback(context: Context, request: EventsRequest) -> Page[FeedbackView
             cursor=request.cursor,
             limit=request.limit,
         )
-        interactions = store.events.interactions(tx, {one.interaction for one in outcomes if one.interaction})
-        own = {(one.arm.family, one.interaction) for one in outcomes}
-        judged = [each for named in interactions.values() for each in named if (each.arm.family, each.id) in own]
-        sealed = sealed_interactions(tx, store, judged, context.families().families, outcomes)
-        # A correction may have come with its own input, or its interaction may be gone.
-        corrections = {(one.arm.family, correction_example(one.id)) for one in outcomes}
-        sealed_corrections = store.examples.sealed(tx, corrections)
-    shown = [
-        outcome_without_texts(one)
-        if (one.arm.family, one.interaction) in sealed
-        or (one.arm.family, correction_example(one.id)) in sealed_corrections
-        else one
-        for one in outcomes
-    ]
+        sealed = sealed_outcomes(tx, store, outcomes, context.families().families)
+    shown = [outcome_without_texts(one) if (one.arm.family, one.id) in sealed else one for one in outcomes]
     return Page(items=[FeedbackView(**members_of(one)) for one in shown], next_cursor=next_cursor)
 
 
@@ -125,7 +113,8 @@ def read_interactions(context: Context, request: EventsRequest) -> Page[Interact
 
 def find_interactions(context: Context, request: FindInteractionsRequest) -> FoundInteractions:
     """Interactions of a time, newest first, by what is known of them. A page looks at some ten thousand of them at
-    most. A text is not looked for in what the sealed holdout asks, too.
+    most. A text is not looked for in what the sealed holdout asks, too, and no member of the answer tells of a match
+    there.
 
     Raises NotAuthorised where a text is looked for by a key that may not read texts.
     """
@@ -144,20 +133,27 @@ def find_interactions(context: Context, request: FindInteractionsRequest) -> Fou
         score_at_most=request.score_at_most,
         text=request.text,
     )
+    text, declared = request.text, context.families().families
     with context.store.read() as tx:
-        matches = context.store.events.matches(tx, matching, cursor=request.cursor, limit=request.limit)
+
+        def with_text(matches: Sequence[Interaction]) -> list[Interaction]:
+            sealed = sealed_interactions(tx, context.store, matches, declared)
+            return [one for one in matches if (one.arm.family, one.id) not in sealed and _has(one, text or "")]
+
+        matches = context.store.events.matches(
+            tx, matching, cursor=request.cursor, limit=request.limit, shown=None if text is None else with_text
+        )
         views = _views(tx, context, matches.items)
         lowest = _lowest_scores(tx, context, matches.items)
     interactions = [
         FoundInteraction(**answer_members(view), lowest_score=lowest.get((one.arm.family, one.id)))
         for one, view in zip(matches.items, views, strict=True)
     ]
-    text = request.text
     return FoundInteractions(
         since=matching.since,
         until=until,
         looked_back_to=matches.looked_back_to,
-        items=interactions if text is None else [each for each in interactions if _has(each, text)],
+        items=interactions,
         next_cursor=matches.next_cursor,
     )
 
@@ -174,12 +170,10 @@ def _lowest_scores(
     return lowest
 
 
-def _has(view: Any, text: str) -> bool:
-    """Whether a text that is shown has this one in it; the store looked at the names of inputs, too, and what a sealed
-    one shows in the place of its error is no text of it.
-    """
-    shown = " ".join(str(each) for each in (*(view.input or {}).values(), view.output, view.error) if each is not None)
-    return not view.sealed and text.casefold() in shown.casefold()
+def _has(one: Interaction, text: str) -> bool:
+    """Whether a text of it has this one in it; the store looked at the names of inputs, too."""
+    texts = " ".join(str(each) for each in (*(one.input or {}).values(), one.output, one.error) if each is not None)
+    return text.casefold() in texts.casefold()
 
 
 def _views(tx: Transaction, context: Context, interactions: Sequence[Interaction]) -> list[InteractionView]:  # type: ignore[valid-type]

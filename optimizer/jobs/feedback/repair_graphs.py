@@ -11,8 +11,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from optimizer.core.base.answers import Page, members_of
-from optimizer.core.base.errors import InvalidInput, NotAuthorised, NotFound
+from optimizer.core.base.answers import Page, figures_alone, members_of
+from optimizer.core.base.errors import Conflict, InvalidInput, NotAuthorised, NotFound
 from optimizer.core.base.phrasing import count
 from optimizer.core.graph.verified import GRAPH, Verdict, VerifiedGraph, applicable, check_family, decide, read_repairs
 from optimizer.core.views.graph import GraphSummary, GraphView, RepairView, graph_summary, graph_view
@@ -40,6 +40,7 @@ def propose_repairs(context: Context, request: ProposeRequest) -> ProposedGraph:
     """Puts the repairs that an interaction's answer proposes for its graph before a person. Safe to repeat.
 
     To a key that may not read texts, as an application's, all texts are null: it is told ids and what became of them.
+    So they are to every key where the sealed holdout asks the same.
 
     Raises:
         NotFound: no such interaction of this family.
@@ -78,6 +79,7 @@ def propose_repairs(context: Context, request: ProposeRequest) -> ProposedGraph:
         )
 
     def keep(tx: Transaction) -> ProposedGraph:
+        is_sealed = bool(_sealed(tx, context, [proposal]))
         before = store.graphs.of_interaction(tx, family.name, interaction)
         if before is None:
             store.graphs.add(tx, proposal)
@@ -95,7 +97,8 @@ def propose_repairs(context: Context, request: ProposeRequest) -> ProposedGraph:
                 subject=proposal.id,
                 detail=detail,
             )
-        return ProposedGraph(**members_of(graph_view(before or proposal)), new=before is None)
+        answer = ProposedGraph(**members_of(graph_view(before or proposal)), new=before is None)
+        return figures_alone(answer) if is_sealed else answer
 
     return store.write(keep)
 
@@ -143,12 +146,19 @@ def _decide(context: Context, request: ItemActRequest, verdict: Verdict) -> Deci
     Raises:
         NotFound: no such graph or repair.
         NotAuthorised: the key may not send feedback of a person, or of this family.
-        Conflict: decided otherwise before, or the graph no longer has what it is about.
+        Conflict: decided otherwise before, the graph no longer has what it is about, or the sealed holdout asks the
+            same, so that nobody sees what is decided.
     """
     id, store, actor = request.id, context.store, context.actor
     with store.read() as tx:
         graph = _graph(store, tx, id)
+        is_sealed = bool(_sealed(tx, context, [graph]))
     context.require_family(graph.family)
+    if is_sealed:
+        raise Conflict(
+            f"The sealed holdout asks what graph {graph.id} is about, and nobody sees its text. Leave {id} as it is.",
+            repair=id,
+        )
     why = checked_reason(request.reason)
     graph.repair(id)
     intake = IntakeRequest(intake_of(context))
@@ -188,6 +198,14 @@ def _decide(context: Context, request: ItemActRequest, verdict: Verdict) -> Deci
     return store.write(change, rows=3)
 
 
+def _sealed(tx: Transaction, context: Context, graphs: Sequence[VerifiedGraph]) -> set[str]:
+    """Ids of those whose interactions the sealed holdout asks, too."""
+    ids = {(graph.family, graph.interaction): graph.id for graph in graphs}
+    stored = context.store.events.interactions(tx, {graph.interaction for graph in graphs})
+    own = [each for same_id in stored.values() for each in same_id if (each.arm.family, each.id) in ids]
+    return {ids[name] for name in sealed_interactions(tx, context.store, own, context.families().families)}
+
+
 def _graph(store: Store, tx: Transaction, repair: str) -> VerifiedGraph:
     graph = store.graphs.get(tx, repair.rpartition(".")[0])
     if graph is None:
@@ -225,17 +243,24 @@ class GraphsRequest(FamilyPageRequest):
 
 
 def read_graphs(context: Context, request: GraphsRequest) -> Page[GraphSummary]:
-    """Verified graphs with the repairs proposed for them, oldest first."""
+    """Verified graphs with the repairs proposed for them, oldest first; without texts where the sealed holdout asks the
+    same.
+    """
     family, store = context.family_asked(request.family), context.store
     with store.read() as tx:
         graphs, next_cursor = store.graphs.page(
             tx, family=family, pending=request.pending, cursor=request.cursor, limit=request.limit
         )
-    return Page(items=[graph_summary(graph) for graph in graphs], next_cursor=next_cursor)
+        sealed = _sealed(tx, context, graphs)
+    views = {graph.id: graph_summary(graph) for graph in graphs}
+    items = [figures_alone(view) if id in sealed else view for id, view in views.items()]
+    return Page(items=items, next_cursor=next_cursor)
 
 
 def read_graph(context: Context, request: ItemRequest) -> GraphView:
-    """One graph as it was given and as it is with what was approved, its repairs, and what the model was shown."""
+    """One graph as it was given and as it is with what was approved, its repairs, and what the model was shown. All
+    texts are null where the sealed holdout asks the same.
+    """
     store = context.store
     with store.read() as tx:
         graph = store.graphs.get(tx, request.id)
@@ -247,6 +272,6 @@ def read_graph(context: Context, request: ItemRequest) -> GraphView:
             )
         context.require_family(graph.family)
         interaction = store.events.interaction(tx, graph.interaction, graph.family)
-        declared = context.families().families
-        is_sealed = interaction is not None and sealed_interactions(tx, store, [interaction], declared)
-    return graph_view(graph, interaction.input if interaction is not None and not is_sealed else None)
+        is_sealed = bool(_sealed(tx, context, [graph]))
+    view = graph_view(graph, interaction.input if interaction is not None else None)
+    return figures_alone(view) if is_sealed else view

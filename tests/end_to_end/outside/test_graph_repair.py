@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from optimizer.core.dataset.examples import make_example
 from optimizer.core.serving.access import access_of
 from optimizer.jobs.upkeep.prune_records import prune_records
 from optimizer.jobs.upkeep.read_retention import retentions
@@ -90,6 +92,28 @@ class TestProposing:
             answer = world.post(f"/v1/families/{family}/graphs", {"interaction": interaction})
             assert (answer.status_code, why in answer.json()["detail"]) == (status, True), answer.text
         assert world.get("/v1/graphs").json()["items"] == []
+
+
+def test_of_a_graph_that_the_sealed_holdout_asks_about_nobody_sees_a_text_or_decides(world: World) -> None:
+    graph, other = propose(world, [MERGE, {"action": "guess"}]), propose(world, id="in_2", text="The mill is in York.")
+    drawn = make_example(
+        family=F,
+        input={"text": "Jakob Renz ran the mill.", "graph": GRAPH},
+        expected={"verification": {}},
+        created_at=world.shared.clock.now(),
+        origin="curated",
+    )
+    world.shared.store.write(lambda tx: world.shared.store.examples.add(tx, [replace(drawn, split="holdout")]))
+    again = world.post(f"/v1/families/{F}/graphs", {"interaction": "in_1"}).json()
+    listed, beside = world.get(f"/v1/graphs?family={F}").json()["items"]
+    for shown in (again, listed, world.get(f"/v1/graphs/{graph['id']}").json()):
+        assert (shown["id"], shown["n_pending"]) == (graph["id"], 1)
+        assert [text for text in ("Renz", "guess") if text in str(shown)] == []
+    assert (again["given"], again["repaired"]) == (None, None)
+    assert "Renz" in str(beside)
+    refused = decide(world, f"{graph['id']}.1")
+    assert (refused.status_code, "Renz" in refused.text) == (409, False)
+    assert decide(world, other["repairs"][0]["id"]).status_code == 200
 
 
 class TestDeciding:

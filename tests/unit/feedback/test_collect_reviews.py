@@ -15,6 +15,7 @@ from optimizer.core.declaration.read import parse_family
 from optimizer.core.family.family import Family
 from optimizer.core.family.settings import ReviewSettings
 from optimizer.core.feedback.rating_draws import (
+    ReviewPayload,
     SampledInteraction,
     confidence_of_parts,
     first_of_units,
@@ -22,7 +23,7 @@ from optimizer.core.feedback.rating_draws import (
 )
 from optimizer.core.feedback.review_kinds import LABEL_INTERACTION, RATE_ANSWER
 from optimizer.jobs.feedback.answer_review import ReviewsRequest, label_interaction, read_reviews
-from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due
+from optimizer.jobs.feedback.collect_reviews import collect_reviews, is_due, open_reviews
 from optimizer.runtime.wiring import sealed_holdout
 from tests.rows.ingestion import Installation, family
 from tests.stores import FAMILY, arm, feedback, interaction, keep_events, temporary_database
@@ -284,6 +285,16 @@ def test_what_the_sealed_holdout_asks_is_put_up_for_nobody_and_shown_to_nobody(p
     of_ratings = {one.subject: one for one in read_reviews(context, ReviewsRequest()).items if one.kind == RATE_ANSWER}
     assert (of_ratings["in_1"].input, of_ratings["in_1"].output) == (None, None)
     assert (of_ratings["in_2"].input, of_ratings["in_2"].output) == ({"document": "text of in_2"}, "an answer")
+
+
+def test_no_review_of_what_the_sealed_holdout_asks_is_opened_nor_counted_among_those_of_the_day(place: Place) -> None:
+    place.family = place.family.model_copy(update={"review": ReviewSettings(per_day=1)})
+    for id in ("in_1", "in_2"):
+        place.report(id)
+    place.keep("holdout", "text of in_1")
+    doubts = {id: ReviewPayload(doubt="divided", why="the judge's members differ") for id in ("in_1", "in_2")}
+    now = place.clock.now()
+    assert place.store.write(lambda tx: open_reviews(tx, place.store, place.family, doubts, now)).keys() == {"in_2"}
 
 
 def test_an_answer_that_was_right_is_its_own_expectation(asked: tuple[Place, str]) -> None:

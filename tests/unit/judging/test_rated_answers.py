@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from optimizer.core.base.errors import Conflict, DatasetTooSmall, InvalidInput, NotAuthorised
+from optimizer.core.dataset.examples import make_example, split_of
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.feedback.review_kinds import RATE_ANSWER
@@ -124,6 +125,23 @@ def test_what_was_drawn_is_not_drawn_again(place: Place) -> None:
         assert len(place.store.reviews.of_kind(tx, place.family.name, RATE_ANSWER)) == N
     assert not set(first.reviews) & set(second.reviews)
     with pytest.raises(DatasetTooSmall, match="has scored 300 answers, all of which were drawn before"):
+        place.draw(1)
+
+
+def test_what_the_sealed_holdout_asks_is_not_drawn(place: Place) -> None:
+    of = {"family": place.family.name, "origin": "import", "created_at": place.clock.now()}
+    group = next(each for each in "abcdefgh" if split_of(each) == "holdout")
+    rows = [
+        make_example(id=f"ex_{i}", group=group, input={"document": f"Text of {i}"}, expected={"summary": "x"}, **of)
+        for i in range(10)
+    ]
+    place.store.write(lambda tx: place.store.examples.add(tx, rows))
+    report = place.draw(N)
+    assert (report.frame, report.n) == (N - 10, N - 10)
+    with place.store.read() as tx:
+        drawn = place.store.reviews.of_kind(tx, place.family.name, RATE_ANSWER)
+    assert not drawn.keys() & {f"in_{i}" for i in range(10)}
+    with pytest.raises(DatasetTooSmall, match="drawn before or ask what the sealed holdout asks"):
         place.draw(1)
 
 

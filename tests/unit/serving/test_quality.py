@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from optimizer.adapters.store import Database
+from optimizer.core.dataset.examples import make_example, split_of
 from optimizer.core.evaluation.judging.calibration import judge_identity
 from optimizer.core.family.family import Family
 from optimizer.core.serving.access import Access
@@ -154,6 +155,34 @@ def test_issues_are_labels_and_what_checks_found_the_most_frequent_first(databas
         ("judge", "override", 1),
     ]
     assert report.n_checked == 2
+
+
+def test_a_label_that_outcomes_on_sealed_questions_alone_have_is_not_listed(database: Database) -> None:
+    labels = {"in_1": ("secret", "secret", "wrong"), "in_2": ("wrong", "wrong"), None: ("late",)}
+    outcomes = [(of, label) for of, ones in labels.items() for label in ones]
+    keep_events(
+        database,
+        [
+            *(interaction(id, input={"document": f"Text  of {id}"}, received_at=minutes(1)) for id in ("in_1", "in_2")),
+            *(
+                feedback(f"fb_{i}", label=label, interaction=of, received_at=minutes(2))
+                for i, (of, label) in enumerate(outcomes)
+            ),
+        ],
+    )
+    sealed = make_example(
+        id="sealed",
+        family=FAMILY,
+        group=next(group for group in "abcdefgh" if split_of(group) == "holdout"),
+        input={"document": "text of in_1"},
+        expected={"summary": "x"},
+        origin="import",
+        created_at=NOW,
+    )
+    database.write(lambda tx: database.examples.add(tx, [sealed]))
+    for asked in ({}, {"family": FAMILY}):
+        issues = analytics(database, **asked).issues
+        assert [(each.found_by, each.issue, each.n) for each in issues] == [("label", "wrong", 2), ("label", "late", 1)]
 
 
 def test_a_key_for_one_family_sees_no_other(database: Database) -> None:

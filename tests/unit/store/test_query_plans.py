@@ -215,6 +215,10 @@ HOT: dict[str, tuple[Callable[[Database, Connection], Any], tuple[str, ...]]] = 
         ("ix_pipeline_records_received_at (received_at>?)",),
     ),
     "labels of a time": (lambda d, tx: d.traffic.label_counts(tx, [FAMILY, "triage"], NOW, NOW), (LABELLED,)),
+    "some outcomes with a label": (
+        lambda d, tx: d.traffic.labelled(tx, [FAMILY], "wrong", NOW, NOW, 50),
+        (LABELLED.removeprefix("COVERING "),),
+    ),
     "how far minutes are summed up": (lambda d, tx: d.minute_stats.watermark(tx, "minute_stats"), ("(name=?)",)),
     "outcomes of a champion": (
         lambda d, tx: list(d.drift_detectors.outcomes(tx, FAMILY, "v_a", Metric(), NOW, NOW)),

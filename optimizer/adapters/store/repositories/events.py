@@ -70,6 +70,7 @@ BEGINNING = datetime(1, 1, 2, tzinfo=UTC)  # of time, as far as databases have i
 INSTANT = timedelta(microseconds=1)
 LEAST_DEPTH = 8  # newest interactions of each family, among which a page is looked for first
 MOST_LOOKED_AT = 20_000  # interactions that may match, of one page
+LEAST_READ = 100  # matches that are read together where not all are shown
 ROWS_AT_MOST = 256  # of one statement; with thirty columns that is a quarter of the values that SQLite can bind
 STATEMENTS = 256  # statements that stay prepared, by table, columns and number of rows
 TIMES = 4096  # texts of times that stay cached, since many events share them
@@ -273,18 +274,24 @@ class EventTables:
     ) -> list[FeedbackEvent]:
         f = FEEDBACK_EVENTS.c
         query = where_named(select(FEEDBACK_EVENTS), names, f.family, f.id if by_id else f.interaction)
-        events = [_feedback(row) for row in tx.execute(query).mappings()]
+        events = [outcome_of(row) for row in tx.execute(query).mappings()]
         # Asked to sort, SQLite would read all of the family's.
         return sorted(events, key=lambda event: (event.received_at, event.id))
 
     def page_of_feedback(self, tx: Connection, **filters: Any) -> tuple[list[FeedbackEvent], str | None]:
-        return _page(tx, (FEEDBACK_EVENTS, _feedback), **filters)
+        return _page(tx, (FEEDBACK_EVENTS, outcome_of), **filters)
 
     def page_of_interactions(self, tx: Connection, **filters: Any) -> tuple[list[Interaction], str | None]:
         return _page(tx, (INTERACTIONS, interaction_of), **filters)
 
     def matches(
-        self, tx: Connection, matching: InteractionFilter, *, cursor: str | None, limit: int
+        self,
+        tx: Connection,
+        matching: InteractionFilter,
+        *,
+        cursor: str | None,
+        limit: int,
+        shown: Callable[[Sequence[Interaction]], Sequence[Interaction]] | None = None,
     ) -> InteractionMatches:
         names = sorted(matching.families) if matching.families is not None else families_in(tx, INTERACTIONS)
         at, id, family = position_of(cursor, datetime, str, str) if cursor is not None else (matching.until, "", "")
@@ -306,28 +313,34 @@ class EventTables:
             places += [column.icontains(matching.text, autoescape=True) for column in (_I.output, _I.error)]
             query = query.where(or_(*places))
         query = query.where(_I.family.in_(names)).order_by(*newest_first)
-        rows: list[RowMapping] = []
+        matches: list[Interaction] = []
         # Of many families each has a part of a page: were as many read of each, most would be read for nothing.
         depth, n_looked_at, floor = max(LEAST_DEPTH, -(-(limit + 1) // max(1, len(names)))), 0, None
         while names:
             floor = _floor(tx, names, at if id else at - INSTANT, matching.since, depth, failed=bool(matching.failed))
             least = matching.since if floor is None else floor
-            behind = or_(
-                _I.received_at < at, and_(_I.received_at == at, or_(_I.id < id, and_(_I.id == id, _I.family < family)))
-            )
-            # One bound of the time: of two, SQLite walks the index from the older one on.
-            # Sorted by their names alone: whole rows of all families would be copied for the few that are shown.
-            within_time = query.where(_I.received_at >= least, _I.received_at <= at, behind)
-            named = within_time.with_only_columns(_I.family, _I.id).limit(limit + 1 - len(rows)).subquery()
-            shown = INTERACTIONS.join(named, and_(_I.family == named.c.family, _I.id == named.c.id))
-            rows += tx.execute(select(INTERACTIONS).select_from(shown).order_by(*newest_first)).mappings()
+            while len(matches) <= limit:
+                behind = or_(
+                    _I.received_at < at,
+                    and_(_I.received_at == at, or_(_I.id < id, and_(_I.id == id, _I.family < family))),
+                )
+                # One bound of the time: of two, SQLite walks the index from the older one on.
+                # Sorted by their names alone: whole rows of all families would be copied for the few that are shown.
+                within_time = query.where(_I.received_at >= least, _I.received_at <= at, behind)
+                n = limit + 1 - len(matches) if shown is None else max(limit + 1 - len(matches), LEAST_READ)
+                named = within_time.with_only_columns(_I.family, _I.id).limit(n).subquery()
+                joined = INTERACTIONS.join(named, and_(_I.family == named.c.family, _I.id == named.c.id))
+                rows = tx.execute(select(INTERACTIONS).select_from(joined).order_by(*newest_first)).mappings()
+                some = [interaction_of(row) for row in rows]
+                matches += some if shown is None else shown(some)
+                if len(some) < n:
+                    break
+                at, id, family = some[-1].received_at, some[-1].id, some[-1].arm.family
             n_looked_at += depth * len(names)
-            if len(rows) > limit or floor is None or n_looked_at >= MOST_LOOKED_AT:
+            if len(matches) > limit or floor is None or n_looked_at >= MOST_LOOKED_AT:
                 break
             at, id, family, depth = floor, "", "", 4 * depth
-        items, next_cursor = page_of(
-            [interaction_of(row) for row in rows], limit, lambda each: (each.received_at, each.id, each.arm.family)
-        )
+        items, next_cursor = page_of(matches, limit, lambda each: (each.received_at, each.id, each.arm.family))
         if next_cursor is not None:
             return InteractionMatches(items=items, next_cursor=next_cursor, looked_back_to=items[-1].received_at)
         if floor is None:
@@ -473,5 +486,5 @@ def interaction_of(row: RowMapping) -> Interaction:
     return record_of(Interaction, row, arm=record_of(Arm, row))
 
 
-def _feedback(row: RowMapping) -> FeedbackEvent:
+def outcome_of(row: RowMapping) -> FeedbackEvent:
     return record_of(FeedbackEvent, row, arm=record_of(Arm, row))

@@ -24,12 +24,12 @@ from sqlalchemy import (
 )
 
 from optimizer.adapters.store.family_names import key_of
-from optimizer.adapters.store.repositories.events import interaction_of, outcome_value
+from optimizer.adapters.store.repositories.events import interaction_of, outcome_of, outcome_value
 from optimizer.adapters.store.repositories.observations import is_timeout
 from optimizer.adapters.store.rows import chunks
 from optimizer.adapters.store.tables import FEEDBACK_EVENTS, INTERACTIONS
 from optimizer.adapters.store.traffic_sums import TrafficSumTable, within
-from optimizer.core.feedback.events import FeedbackSource, Interaction
+from optimizer.core.feedback.events import FeedbackEvent, FeedbackSource, Interaction
 from optimizer.core.feedback.rating_draws import JudgedAnswer, SampledInteraction, confidence_of_parts
 from optimizer.core.feedback.traffic import PastLabel, PastRequest, RecordedTraffic, recorded_traffic
 from optimizer.core.scheduling.triggers import RecentOutcomes, recent_outcomes
@@ -253,6 +253,18 @@ class TrafficTables:
             )
             labels.update({row.label: row.n for row in tx.execute(query.group_by(_F.label))})
         return dict(labels)
+
+    def labelled(
+        self, tx: Connection, families: Sequence[str], label: str, since: datetime, until: datetime, most: int
+    ) -> list[FeedbackEvent]:
+        outcomes: list[FeedbackEvent] = []
+        for some in chunks(families):
+            query = select(FEEDBACK_EVENTS).where(
+                _F.family.in_(some), _F.received_at >= since, _F.received_at < until, _F.label == label
+            )
+            rows = tx.execute(query.limit(most - len(outcomes))).mappings()
+            outcomes += [outcome_of(row) for row in rows]
+        return outcomes
 
     def nth_newest_outcome(
         self, tx: Connection, family: str, since: datetime, until: datetime, n: int
