@@ -235,6 +235,11 @@ def start_hindrance(family: str, candidate: Variant, *, n: int, n_reported: int)
         n: the newest requests of the last ``LABEL_WINDOW_DAYS`` days, ``NEWEST`` at most.
         n_reported: those of them that applications reported, which had called the model themselves.
     """
+    if not n and has_student(candidate.policy):
+        return (
+            f"no chat of {family} came in {LABEL_WINDOW_DAYS} days, and its student answers in chats alone. Send them"
+            " to POST /v1/chat/completions; docs/how-to/answer-without-a-model.md shows how"
+        )
     if not n:
         return (
             f"no interaction of {family} was reported in {LABEL_WINDOW_DAYS} days, so its guardrails would be blind."

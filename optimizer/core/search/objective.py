@@ -14,6 +14,7 @@ from optimizer.core.base.values import MIN_TIMED, Aim, ExampleResult, mean_score
 from optimizer.core.evaluation.comparison import bootstrap_reduction_p
 from optimizer.core.evaluation.gates import GateResult, GateVerdict, quality_margin
 
+ROUNDING = 1e-9  # of means of scores, which a lead of exactly the margin may miss it by
 UNUSABLE = -1.0  # what strategies are told of a Variant beyond the margin, less the amount by which it is worse
 
 
@@ -41,13 +42,13 @@ class Objective:
         """What the Variant gains over the champion: the mean lead in score, or the share of dollars or of p95 that it
         saves.
 
-        None where it cannot win: it has no score where the champion has one, is worse by the margin, or cannot be
-        compared.
+        None where it cannot win: it has no score where the champion has one, is worse by more than the margin, or
+        cannot be compared.
         """
         lead = self._lead(results)
         if lead is None or self.aim == "quality":
             return lead
-        return self._saving(results) if lead > -self._margin() else None
+        return self._saving(results) if self._is_within(lead) else None
 
     def figure(self, results: Sequence[ExampleResult]) -> float | None:
         """The figure that strategies maximize; None where nothing could be measured.
@@ -60,7 +61,7 @@ class Objective:
         lead, saving = self._lead(results), self._saving(results)
         if lead is None or saving is None:
             return None
-        return max(UNUSABLE, saving) if lead > -self._margin() else UNUSABLE + lead
+        return max(UNUSABLE, saving) if self._is_within(lead) else UNUSABLE + lead
 
     def _lead(self, results: Sequence[ExampleResult]) -> float | None:
         champion, own = scores_by_example(self.champion), scores_by_example(results)
@@ -68,8 +69,8 @@ class Objective:
             return None
         return sum(own[e] - score for e, score in champion.items()) / len(champion)
 
-    def _margin(self) -> float:
-        return quality_margin(mean_score(self.champion) or 0.0, self.margin)
+    def _is_within(self, lead: float) -> bool:
+        return lead >= -quality_margin(mean_score(self.champion) or 0.0, self.margin) - ROUNDING
 
     def _saving(self, results: Sequence[ExampleResult]) -> float | None:
         before, after, _ = paired_by(self.aim, self.champion, results)

@@ -275,6 +275,11 @@ def next_step(study: Study) -> str:
         return f"what a look at the sealed holdout costs: {_another_look(study)}"
     if study.outcome == "budget_exhausted":
         return f"the same search with more to spend: detent study run {family} --dry-run says how much it takes"
+    if study.aim != "quality":
+        return (
+            f"on dev nothing {CALLED[study.aim]} was within the margin; what a look at a point of the front on the"
+            f" sealed holdout costs: detent study nominate {study.id} VARIANT --aim {study.aim} --dry-run"
+        )
     return f"nothing was better; another search: detent study run {family} --dry-run"
 
 

@@ -130,3 +130,11 @@ def test_a_trial_is_told_with_what_its_study_aims_at() -> None:
     assert aimed_at("cost", trial, is_replayed=True).endswith("% of the time")
     shown = [aimed_at(aim, trial) for aim in ("quality", "cost", "latency")]
     assert shown == ["", ", $0.000200 a call", ", p95 87 ms"]
+
+
+def test_what_loses_exactly_the_margin_is_still_within_it() -> None:
+    champion = results([1.0] * 20)
+    one_wrong = results([1.0] * 19 + [0.0], usd=0.001)
+    exactly, less = (Objective(aim="cost", champion=champion, margin=margin) for margin in (0.05, 0.049))
+    assert (exactly.gain(one_wrong), less.gain(one_wrong)) == (pytest.approx(0.5), None)
+    assert (exactly.figure(one_wrong), less.figure(one_wrong)) == (pytest.approx(0.5), pytest.approx(-1.05))
