@@ -238,7 +238,7 @@ def start_hindrance(family: str, candidate: Variant, *, n: int, n_reported: int)
     if not n and has_student(candidate.policy):
         return (
             f"no chat of {family} came in {LABEL_WINDOW_DAYS} days, and its student answers in chats alone. Send them"
-            " to POST /v1/chat/completions; docs/how-to/answer-without-a-model.md shows how"
+            " to POST /v1/chat/completions; docs/reference/models.md shows how"
         )
     if not n:
         return (
