@@ -190,7 +190,7 @@ def _key(name: str, settings: ModelSettings) -> str | None:
     value = os.environ.get(settings.api_key_env)
     if not value:
         raise InvalidInput(
-            f"Model {name!r} takes its key from the environment variable {settings.api_key_env}, which is not set. Set"
-            " it and start again."
+            f"Model {name!r} takes its key from the environment variable {settings.api_key_env}, which is not set."
+            " Set it where the server starts, and start that again."
         )
     return value

@@ -422,16 +422,13 @@ def points_in_words(study: Study) -> str | None:
         short = ", apart from impossible policies, too long requests and equal prompts" if tried != possible else ""
         return f"every point of the space was tried ({tried:,}){short}{calls_text}"
     of, n, which = (
-        (" of endlessly many", min(5 * tried, MOST["n_settings"]), "more")
+        (" points of a space without end", min(5 * tried, MOST["n_settings"]), "more")
         if possible is None
-        else (f" of {possible:,} possible", min(possible, MOST["n_settings"]), "all")
+        else (f" of {possible:,} possible points of the space", min(possible, MOST["n_settings"]), "all")
     )
     look = FIRST if {"race", "joint"} & set(study.strategy.split("+")) else study.definition["n_dev"]
     needed = f" with about {study.spend.n_calls + (n - tried) * look:,} calls" if calls else ""
-    return (
-        f"{tried:,}{of} points of the space were tried{calls_text}; n_settings: {n} in the definition tries"
-        f" {which}{needed}"
-    )
+    return f"{tried:,}{of} were tried{calls_text}; n_settings: {n} in the definition tries {which}{needed}"
 
 
 LIST_ALONE = (

@@ -168,10 +168,14 @@ def _at_what(study: Study, trials: Sequence[Trial]) -> str:
         is_anew = mine is not None and theirs is not None
         mine, theirs = (mine, theirs) if is_anew else on_dev[name]
         if mine is not None and theirs and abs(mine / theirs - 1) > SAME:
-            ratio = mine / theirs
-            times = f"{f'{ratio:,.0f}' if ratio >= 10 else f'{ratio:.2g}'} times" if ratio else "none of"
-            parts.append(f"{times} {what}{'' if is_anew else ' on dev'}")
+            parts.append(f"{_times(mine / theirs)} {what}{'' if is_anew else ' on dev'}")
     return f", at {' and '.join(parts)}" if parts else ""
+
+
+def _times(ratio: float) -> str:
+    if ratio < 0.01:
+        return "less than a hundredth of" if ratio else "none of"
+    return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.2g} times"
 
 
 def _missed(study: Study) -> str:
