@@ -32,7 +32,7 @@ def list_(
     resolved: Annotated[bool, typer.Option("--all", help="Those that are resolved, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Alerts that are firing, the newest first, each with what to look at.
+    """Alerts that are firing, critical ones first, then the oldest first, each with what to look at.
 
     Example: detent alerts list --family triage
     """

@@ -436,6 +436,19 @@ class TestMessages:
         store.write(lambda tx: store.alerts.close(tx, "alert_rule", FAMILY, "failures", clock.at))
         assert self.heard(store, channel, clock, 60) == ["raised errors", "cleared errors"], "it cleared meanwhile"
 
+    def test_what_is_open_is_listed_critical_first_then_the_oldest_first_on_pages_too(self, store: Database) -> None:
+        for id, level, back in (("w", "warning", 9), ("old", "critical", 5), ("i", "info", 7), ("new", "critical", 2)):
+            opened_at = NOW - timedelta(minutes=back)
+            alert = Alert(id=id, kind="frozen", subject=id, level=cast("Any", level), opened_at=opened_at, detail="")
+            store.write(lambda tx, alert=alert: store.alerts.open(tx, alert))
+        context, pages = context_of(store, Clock(NOW), alert_rules=lambda: ()), list[list[str]]()
+        cursor = None
+        while cursor is not None or not pages:
+            page = read_alerts(context, AlertsRequest(cursor=cursor, limit=3))
+            pages.append([alert.id for alert in page.items])
+            cursor = page.next_cursor
+        assert pages == [["old", "new", "w"], ["i"]]
+
     def test_a_provider_that_is_gone_is_one_message_for_the_families_that_ask_it_and_for_no_other(
         self, store: Database
     ) -> None:
