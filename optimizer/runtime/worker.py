@@ -383,11 +383,11 @@ class Worker:
         problem = self._rules.problem
         tell_faulty_file(self._store, self._clock, problem.detail if problem is not None else None)
         disk = shutil.disk_usage(self._settings.var())
-        restarts = run_files.note(self._settings, "serve", "restarts")
+        restarts, now = run_files.note(self._settings, "serve", "restarts"), time.time()
         figures = HomeFigures(
             disk=disk.used / (disk.used + disk.free),
             all_usd=self._settings.usd_per_month,
-            restarts=None if restarts is None else [name for at, name in restarts if time.time() - at < RESTARTS_OF_S],
+            restarts=None if restarts is None else [name for at, name, *_ in restarts if now - at < RESTARTS_OF_S],
         )
         self._rule_watcher.look(families, rules, figures)
 

@@ -140,10 +140,11 @@ class ProcessBrief:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """A process that had died was started again."""
+    """A process that had died was started again; ``why`` says what ended it."""
 
     process: str
     at: datetime
+    why: Text[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -450,10 +451,10 @@ def _processes(settings: Settings) -> Iterator[ProcessBrief]:
 
 
 def _restarts(settings: Settings, now: datetime) -> Iterator[Restart]:
-    for seconds, process in run_files.note(settings, "serve", "restarts") or ():
+    for seconds, process, *why in run_files.note(settings, "serve", "restarts") or ():  # older servers say no reason
         at = datetime.fromtimestamp(seconds, UTC)
         if now - at < RESTARTS_SHOWN:
-            yield Restart(process=process, at=at)
+            yield Restart(process=process, at=at, why="".join(why))
 
 
 def _keyless_until(tx: Transaction, store: Store, now: datetime) -> datetime | None:
