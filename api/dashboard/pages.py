@@ -20,6 +20,7 @@ from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.serving.rollout import ALERT
 from optimizer.core.views.last_day import serving_cost
 from optimizer.core.views.rollout_story import WAITS_FOR_A_PERSON, needs_a_person
+from optimizer.jobs.families.tell_faulty_families import FAULTY
 from optimizer.jobs.upkeep.read_runbook import read_chapter, read_help
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
@@ -126,7 +127,11 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "n_reviews": _n_waiting(visit, None),
         "faulty": [family for family in status.families if family.problem is not None],
         "refused": [caller for caller in status.refused_callers if now - caller.last_at < REFUSED_SHOWN],
-        "alarms": [alert for alert in status.alerts if alert.kind != ALERT and alert.level != "info" and alert.is_told],
+        "alarms": [
+            alert
+            for alert in status.alerts
+            if alert.kind not in (ALERT, FAULTY) and alert.level != "info" and alert.is_told
+        ],
         "done": notice_of(visit),
         "now": now,
     }

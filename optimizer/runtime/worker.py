@@ -39,6 +39,7 @@ from optimizer.jobs.champions.watch_students import watch_students
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.check_models import watch_retirements
 from optimizer.jobs.families.each_family import each_family
+from optimizer.jobs.families.tell_faulty_families import tell_faulty_families
 from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.judge_traffic import monitor_traffic
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
@@ -382,6 +383,7 @@ class Worker:
         rules = self._rules.rules()
         problem = self._rules.problem
         tell_faulty_file(self._store, self._clock, problem.detail if problem is not None else None)
+        tell_faulty_families(self._store, self._clock, self._families.problems)
         disk = shutil.disk_usage(self._settings.var())
         restarts, now = run_files.note(self._settings, "serve", "restarts"), time.time()
         figures = HomeFigures(

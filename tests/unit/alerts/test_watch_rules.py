@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ import pytest
 import typer
 
 from optimizer.adapters.files.alert_rule_files import read_alert_rules
+from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.adapters.store import Database
 from optimizer.cli.app import app
 from optimizer.core.base.errors import Busy, InvalidInput
@@ -25,6 +27,7 @@ from optimizer.core.serving.champion import first, next_tenure
 from optimizer.jobs.champions.read_rules import RulesRequest, RuleStanding, read_rules
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS, watch_limits
 from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, look_at, tell_faulty_file
+from optimizer.jobs.families.tell_faulty_families import tell_faulty_families
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.jobs.outbox.send_alerts import families_of_models, send_alerts
 from optimizer.jobs.outbox.silence_alerts import EndSilenceRequest, SilenceRequest, end_silence, silence_alerts
@@ -33,6 +36,7 @@ from optimizer.ports import Alert, AlertMessage
 from tests.clock import Clock
 from tests.rows.ingestion import BY_UNIT, Installation, family
 from tests.stores import FAMILY, NOW, new_database
+from tests.unit.family.test_family_files import GOOD, write
 from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import F, World
 
@@ -411,6 +415,25 @@ def test_while_the_file_of_rules_is_faulty_an_alert_says_so(store: Database) -> 
     for problem, subjects in (("line 3", [(None, "")]), ("line 4", [(None, "")]), (None, [])):
         tell_faulty_file(store, Clock(NOW), problem)
         assert open_alerts(store) == subjects
+
+
+def test_while_the_file_of_a_family_is_faulty_one_alert_of_that_family_says_so(store: Database, tmp_path: Path) -> None:
+    clock, files = Clock(NOW), FamilyFiles(tmp_path / "families")
+    triage, mail = (write(tmp_path / "families", GOOD + "[", name) for name in ("triage", "mail"))
+
+    def told() -> list[tuple[str | None, str]]:
+        files.load()
+        tell_faulty_families(store, clock, files.problems)
+        return open_alerts(store)
+
+    assert (told(), told()) == ([("mail", ""), ("triage", "")],) * 2
+    triage.write_text(GOOD, encoding="utf-8")
+    assert told() == [("mail", "")]
+    shutil.rmtree(mail.parent)
+    assert told() == []
+    with store.read() as tx:
+        (first_raised, _) = store.alerts.all(tx, open_only=False)
+    assert (first_raised.level, "family.yaml:" in first_raised.detail) == ("warning", True)
 
 
 class TestMessages:
