@@ -21,12 +21,13 @@ from optimizer.adapters.store import Database
 from optimizer.cli.app import app
 from optimizer.core.base.errors import Busy, InvalidInput
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.alert_rules import METRICS, AlertRule, Metric, tallies
 from optimizer.core.rollout.champion_limits import ChampionLimits
 from optimizer.core.serving.champion import first, next_tenure
 from optimizer.jobs.champions.read_rules import RulesRequest, RuleStanding, read_rules
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS, watch_limits
-from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, look_at, tell_faulty_file
+from optimizer.jobs.champions.watch_rules import DAY, HomeFigures, RuleWatcher, look_at, tell_faulty_file
 from optimizer.jobs.families.tell_faulty_families import tell_faulty_families
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.jobs.outbox.send_alerts import families_of_models, send_alerts
@@ -35,7 +36,7 @@ from optimizer.jobs.upkeep.read_operations import AlertsRequest, read_alerts
 from optimizer.ports import Alert, AlertMessage
 from tests.clock import Clock
 from tests.rows.ingestion import BY_UNIT, Installation, family
-from tests.stores import FAMILY, NOW, new_database
+from tests.stores import FAMILY, NOW, new_database, study
 from tests.unit.family.test_family_files import GOOD, write
 from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import F, World
@@ -326,6 +327,21 @@ def test_numbers_that_no_minute_holds_are_watched_too(store: Database) -> None:
     assert open_alerts(store) == [(FAMILY, "age"), (None, "disk")], "not far enough below"
     look(store, clock, *rules, disk=0.8)
     assert open_alerts(store) == [(FAMILY, "age")]
+
+
+def test_a_failure_counts_for_a_day_which_its_alert_says_though_a_later_study_succeeds(store: Database) -> None:
+    clock, rule = Clock(NOW), AlertRule(name="failed_jobs", metric="failed_jobs", above=0)
+    failed = study("st_1", status="failed", finished_at=NOW, error="The provider is ill.")
+    store.write(lambda tx: store.studies.add(tx, failed))
+    store.write(lambda tx: store.studies.add(tx, study("st_2", status="finished", finished_at=NOW)))
+    (alert,) = look(store, clock, rule)
+    assert f"1 failed within a day; the limit is 0 (last study st_1, which counts until {when(NOW + DAY)}: The" in (
+        alert.detail
+    )
+    for pause, subjects in ((DAY - timedelta(minutes=1), [(FAMILY, "failed_jobs")]), (timedelta(minutes=2), [])):
+        clock.pass_time(pause)
+        look(store, clock, rule)
+        assert open_alerts(store) == subjects
 
 
 def test_before_the_first_event_the_disk_is_watched_and_rules_of_requests_say_that_they_watch_nothing(
