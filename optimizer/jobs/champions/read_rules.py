@@ -58,8 +58,8 @@ class RuleStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
-    """``says``: its limit in words; ``silenced``: in which families, until when; ``families``: none of a figure of the
-    whole home.
+    """``says``: its limit in words; ``silenced``: in which families, until when; ``families``: empty where the figure
+    is the whole home's.
     """
 
     name: str
