@@ -17,11 +17,10 @@ from api.dashboard.work_pages import KINDS, run, runs, settings
 from api.dashboard.workbench import workbench
 from optimizer.core.base.values import grouped
 from optimizer.core.evaluation.label_report import LABELS
-from optimizer.core.rollout.alert_causes import LEVELS
 from optimizer.core.serving.rollout import ALERT
 from optimizer.core.views.last_day import serving_cost
 from optimizer.core.views.rollout_story import WAITS_FOR_A_PERSON, needs_a_person
-from optimizer.jobs.upkeep.read_operations import AlertView
+from optimizer.jobs.families.tell_faulty_families import FAULTY
 from optimizer.jobs.upkeep.read_runbook import read_chapter, read_help
 from optimizer.jobs.upkeep.read_status import REFUSED_SHOWN
 
@@ -130,8 +129,8 @@ def home(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "refused": [caller for caller in status.refused_callers if now - caller.last_at < REFUSED_SHOWN],
         "alarms": [
             alert
-            for alert in _gravest_first(status.alerts)
-            if alert.kind != ALERT and alert.level != "info" and alert.is_told
+            for alert in status.alerts
+            if alert.kind not in (ALERT, FAULTY) and alert.level != "info" and alert.is_told
         ],
         "done": notice_of(visit),
         "now": now,
@@ -163,7 +162,7 @@ def family(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "untried": last if last and last.outcome == "nominated" and last.winner not in tried else None,
         "champion": visit.ask("named_variant", family=name, name=champion.variant) if champion is not None else None,
         "rollout": rollout,
-        "alerts": _gravest_first(visit.ask("alerts", family=name, limit=MOST_ALERTS).items),
+        "alerts": visit.ask("alerts", family=name, limit=MOST_ALERTS).items,
         "rollouts": rollouts,
         "log": visit.ask("rollout log", family=name).items if rollout.rollout is not None else [],
         "former": former,
@@ -209,7 +208,7 @@ def variant(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
 def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     resolved = visit.ask("alerts", closed=True, cursor=visit.request.query.get("cursor"), limit=LISTED)
     start = place_of(visit.request.query.get("from", ""))
-    firing = _gravest_first(visit.ask("alerts", limit=MOST_ALERTS).items)
+    firing = visit.ask("alerts", limit=MOST_ALERTS).items
     return {
         "done": notice_of(visit),
         "firing": firing[start : start + LISTED],
@@ -219,10 +218,6 @@ def alerts(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "resolved": resolved.items,
         "next_cursor": resolved.next_cursor,
     }
-
-
-def _gravest_first(alerts: Sequence[AlertView]) -> Sequence[AlertView]:
-    return sorted(alerts, key=lambda alert: -LEVELS.index(alert.level))
 
 
 def chapter(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:

@@ -123,7 +123,9 @@ class Supervisor:
         self._beside: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._alarms: deque[tuple[str, str]] = deque()  # not written yet, in their order
         self._n_dropped = 0  # sentences that could not be reported
-        self._restarts: deque[tuple[float, str]] = deque(maxlen=MOST_RESTARTS)  # seconds since 1970, and of which child
+        self._restarts: deque[tuple[float, str, str]] = deque(
+            maxlen=MOST_RESTARTS
+        )  # at (seconds since 1970), child, why
         self._announced: object = None  # what the run file says that changes; None: there is no file yet
         self._is_ending = False  # no Event: one signal would hold its lock while the next one needs it
         self._ending_signals = 0
@@ -364,7 +366,7 @@ class Supervisor:
         child.wait_s = FIRST_WAIT_S if lived_s >= STABLE_AFTER_S else child.wait_s
         child.process, child.next_start_at = None, now + child.wait_s
         child.n_restarts += 1
-        self._restarts.append((time.time(), child.name))
+        self._restarts.append((time.time(), child.name, event))
         where = self._settings.log_dir() / f"{child.name}.log"
         sentence = f"{event}; it starts again in {child.wait_s:g} s. Its log: {where}"
         child.wait_s = next_wait_s(child.wait_s, lived_s, self._settings.restart_wait_max_seconds)

@@ -39,6 +39,7 @@ from optimizer.jobs.champions.watch_students import watch_students
 from optimizer.jobs.champions.watch_switch import SwitchWatcher
 from optimizer.jobs.families.check_models import watch_retirements
 from optimizer.jobs.families.each_family import each_family
+from optimizer.jobs.families.tell_faulty_families import tell_faulty_families
 from optimizer.jobs.feedback import collect_reviews
 from optimizer.jobs.feedback.judge_traffic import monitor_traffic
 from optimizer.jobs.feedback.roll_up_minutes import roll_up_minutes, roll_up_performance, roll_up_traffic
@@ -382,12 +383,13 @@ class Worker:
         rules = self._rules.rules()
         problem = self._rules.problem
         tell_faulty_file(self._store, self._clock, problem.detail if problem is not None else None)
+        tell_faulty_families(self._store, self._clock, self._families.problems)
         disk = shutil.disk_usage(self._settings.var())
-        restarts = run_files.note(self._settings, "serve", "restarts")
+        restarts, now = run_files.note(self._settings, "serve", "restarts"), time.time()
         figures = HomeFigures(
             disk=disk.used / (disk.used + disk.free),
             all_usd=self._settings.usd_per_month,
-            restarts=None if restarts is None else [name for at, name in restarts if time.time() - at < RESTARTS_OF_S],
+            restarts=None if restarts is None else [name for at, name, *_ in restarts if now - at < RESTARTS_OF_S],
         )
         self._rule_watcher.look(families, rules, figures)
 

@@ -16,10 +16,12 @@ from optimizer.core.base.answers import members_of, shown
 from optimizer.core.base.errors import InvalidInput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from optimizer.core.rollout.alert_rules import Metric
-    from optimizer.jobs.champions.read_rules import RulesReport, RuleStanding
+    from optimizer.jobs.champions.read_rules import RulesReport, RuleStanding, RuleView
     from optimizer.jobs.upkeep.read_operations import AlertView
 
 app = typer.Typer(name="alerts", no_args_is_help=True, help="What needs a person, by which rules, and what is silent.")
@@ -32,7 +34,7 @@ def list_(
     resolved: Annotated[bool, typer.Option("--all", help="Those that are resolved, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Alerts that are firing, the newest first, each with what to look at.
+    """Alerts that are firing, critical ones first, then the oldest first, each with what to look at.
 
     Example: detent alerts list --family triage
     """
@@ -106,7 +108,7 @@ def rules(
 
 
 def _tell_rules(out: Console, report: RulesReport) -> None:
-    from optimizer.core.rollout.alert_rules import OF_HOME
+    from optimizer.core.rollout.alert_rules import NOT_OF_MINUTES, OF_HOME
 
     if report.file_problem is not None:
         say(report.file_problem, "red")
@@ -115,17 +117,16 @@ def _tell_rules(out: Console, report: RulesReport) -> None:
         say("No rule holds, so nothing is watched by rules: the file names none.", "yellow")
     families = {standing.family for rule in report.items for standing in rule.families}
     for rule in report.items:
+        is_of_none = bool(rule.watch and families and not rule.families and rule.metric not in OF_HOME)
         held = ", holds the rollout" if rule.action == "hold" else ""
         out.print(f"{rule.name}  {rule.metric} {rule.says} ({rule.level}{held})", style="bold", markup=False)
-        after = f", for {rule.for_minutes} min" if rule.for_minutes else ""
-        of_what = "of the whole home" if rule.metric in OF_HOME else f"by {rule.scope}"
         print_facts(
             out,
-            ("Looks at", f"up to {rule.window_minutes} min{after}, from {rule.min_n:,} events on, {of_what}"),
+            ("Looks at", _looks_at(rule)),
             ("Explains", ", ".join(rule.explains) or None),
             ("Silent", rule.silenced),
             ("Off", None if rule.watch else "watch: false"),
-            ("Watches", None if rule.families or not (rule.watch and families) else "no family that there is here"),
+            ("Watches", "no family that there is here" if is_of_none else None),
         )
         rows = [_standing_row(rule.metric, standing) for standing in rule.families]
         columns = {
@@ -136,6 +137,8 @@ def _tell_rules(out: Console, report: RulesReport) -> None:
             "double": "Tells of double",
             "half": "of half",
         }
+        if rule.metric in NOT_OF_MINUTES:
+            columns = {name: columns[name] for name in ("family", "limit")}
         if rows:
             table(rows, columns, empty="")(out)
     if report.left_out:
@@ -153,6 +156,21 @@ def _tell_rules(out: Console, report: RulesReport) -> None:
             for silence in report.silences
         ]
         table(rows, columns, empty="")(out)
+
+
+def _looks_at(rule: RuleView) -> str:
+    n = f"{rule.min_n:,}"
+    if rule.metric == "conversation":
+        return f"each conversation with {n} scores or more within {rule.window_minutes} min, by family"
+    of_metric: Mapping[Metric, str] = {
+        "outcome_age": f"the newest outcome, from {n} requests on, by family",
+        "budget": "what the month has spent or reserved, by family and of all",
+        "failed_jobs": "what failed within a day, by family",
+        "disk": "the disk as it is now, of the whole home",
+        "restarts": "each process within an hour, of the whole home",
+    }
+    after = f", for {rule.for_minutes} min" if rule.for_minutes else ""
+    return of_metric.get(rule.metric, f"up to {rule.window_minutes} min{after}, from {n} events on, by {rule.scope}")
 
 
 def _standing_row(metric: Metric, standing: RuleStanding) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
@@ -118,8 +119,13 @@ def _warnings(view: StatusView, now: datetime) -> Iterator[tuple[str, str]]:
     if view.notes_dropped:
         lost = f"{count(view.notes_dropped, 'line')} of the server's messages and log could not be written"
         yield "Notes", f"{lost}: its terminal is gone, or its disk is full"
-    for restart in view.restarts:
-        yield "Restarted", f"{restart.process}, {_ago(now - restart.at)}; why: var/logs/supervisor.log"
+    for process, n in Counter(restart.process for restart in view.restarts).items():
+        last = next(restart for restart in reversed(view.restarts) if restart.process == process)
+        times = f" {n} times, last" if n > 1 else ""
+        yield (
+            "Restarted",
+            f"{process},{times} {_ago(now - last.at)}; why: {shown(last.why) or 'var/logs/supervisor.log'}",
+        )
     for freeze in view.freezes:
         yield "Frozen", freeze.text
     if view.keyless_until is not None:

@@ -42,6 +42,7 @@ OF_KIND: Mapping[str, Mapping[str, str]] = {
     "champion_worse": {"": "answers-got-worse"},
     "way_back_broken": {"": "a-provider-is-down"},
     "alert_rules_faulty": {"": "alert-storm"},
+    "family_file_faulty": {"": "a-familys-file-is-wrong"},
     "frozen": {"": "freeze-everything"},
     "store_damaged": {"": "the-store-is-damaged"},
     "pipeline_out_of_range": {"": "a-content-pipelines-figure-is-out-of-range"},

@@ -14,6 +14,7 @@ from optimizer.core.rollout.alert_rules import (
     LONGEST_WINDOW,
     LOWER_IS_WORSE,
     NOT_OF_MINUTES,
+    OF_HOME,
     ONE_MINUTE,
     SLOWER,
     AlertLevel,
@@ -43,11 +44,11 @@ class RuleStanding:
     """What a rule allows a family now. ``per_minute``: events of its figure, over the last hour; ``limit``: None while
     it does not know what is usual, which ``unwatched`` says. ``minutes_double``, ``minutes_half``: about how long it
     takes until twice as many bad events as the limit allows, and half of all, are told of; None: never, at this
-    traffic.
+    traffic. Of a figure that is no sum of minutes these three are None: it tells once it is beyond its limit.
     """
 
     family: str
-    per_minute: float
+    per_minute: float | None
     limit: float | None
     usual: float | None
     minutes_double: int | None
@@ -57,7 +58,9 @@ class RuleStanding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleView:
-    """``says``: its limit in words; ``silenced``: in which families, until when."""
+    """``says``: its limit in words; ``silenced``: in which families, until when; ``families``: empty where the figure
+    is the whole home's.
+    """
 
     name: str
     metric: Metric
@@ -127,7 +130,11 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
                         for one in silences
                         if one.rule in ("", rule.name)
                     ],
-                    families=[_standing(tx, context, watcher, rule, name) for name in names if rule.concerns(name)],
+                    families=[
+                        _standing(tx, context, watcher, rule, name)
+                        for name in names
+                        if rule.concerns(name) and rule.metric not in OF_HOME
+                    ],
                 )
             )
     in_force = {rule.name for rule in rules}
@@ -143,16 +150,14 @@ def read_rules(context: Context, request: RulesRequest) -> RulesReport:
 def _standing(tx: Transaction, context: Context, watcher: RuleWatcher, rule: AlertRule, family: str) -> RuleStanding:
     until = context.store.minute_stats.watermark(tx, MINUTES)
     if rule.metric in NOT_OF_MINUTES or until is None:
-        needs_events = rule.metric not in NOT_OF_MINUTES or rule.metric in ("conversation", "outcome_age")
-        is_watched = until is not None or not needs_events
-        minutes = SUMMED_UP if is_watched else None
+        is_watched = until is not None or rule.metric in ("budget", "failed_jobs")
         return RuleStanding(
             family=family,
-            per_minute=0.0,
+            per_minute=None,
             limit=rule.limit,
             usual=None,
-            minutes_double=minutes,
-            minutes_half=minutes,
+            minutes_double=None,
+            minutes_half=None,
             unwatched=None if is_watched else "not watched yet: no event came",
         )
     usual = watcher.earlier(tx, family, until).usual(tx, rule)

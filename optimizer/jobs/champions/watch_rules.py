@@ -14,7 +14,7 @@ from shlex import quote
 import structlog
 
 from optimizer.core.base.minute_sums import MinuteSums, floor
-from optimizer.core.base.phrasing import count
+from optimizer.core.base.phrasing import count, when
 from optimizer.core.family.family import Family
 from optimizer.core.rollout.alert_causes import BROKEN
 from optimizer.core.rollout.alert_rules import (
@@ -401,9 +401,11 @@ class RuleWatcher:
             *((run.finished_at, f"{run.kind} {run.id}", run.error) for run in runs),
         ]
         of_a_day = sorted((at, name, why or "") for at, name, why in failed if at is not None and at > this.now - DAY)
-        _, name, why = of_a_day[-1] if of_a_day else (None, "", "")
-        last = f"last {name}: {why.rstrip('.') or 'no reason is known'}"
-        return _Reading(value=len(of_a_day), of=last if name else "")
+        if not of_a_day:
+            return _Reading(value=0)
+        at, name, why = of_a_day[-1]
+        last = f"last {name}, which counts until {when(at + DAY)}: {why.rstrip('.') or 'no reason is known'}"
+        return _Reading(value=len(of_a_day), of=last)
 
     def _spent(self, tx: Transaction, family: str, limits: MonthlyLimits) -> _Reading | None:
         limit = limits.family_usd if limits.family_usd is not None else limits.all_usd

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from optimizer.core.base.answers import ActOffer, Page, members_of, page_of, page_read
 from optimizer.core.evaluation.run import ComparisonRun, QueuedRun, RunStatus
+from optimizer.core.rollout.alert_causes import LEVELS
 from optimizer.core.rollout.alert_chapters import OF_LAST, chapter_of, offers_about, rollout_about
 from optimizer.core.search.study import Study, StudyStatus
 from optimizer.core.serving.rollout import Champion, Rollout
@@ -102,7 +103,10 @@ def _kind_and_location(run: QueuedRun) -> tuple[str, str]:
 
 
 def read_alerts(context: Context, request: AlertsRequest) -> Page[AlertView]:
-    """What an operator should look at: faults of files, processes, rollouts and the mirror, and what rules raised."""
+    """What an operator should look at: faults of files, processes, rollouts and the mirror, and what rules raised.
+
+    What is open comes critical first, then the oldest first; with those that are over, the newest come first.
+    """
     store = context.store
     families = (
         context.access.families if request.family is None else [*filter(context.access.may_see, (request.family,))]
@@ -112,18 +116,27 @@ def read_alerts(context: Context, request: AlertsRequest) -> Page[AlertView]:
             page = page_read(
                 lambda start, n: store.alerts.closed(tx, families, start, n), request.cursor, request.limit
             )
+        elif request.open:
+            page = page_of(open_alerts(tx, context, request.family), request.cursor, request.limit)
         else:
 
             def shown(start: int, n: int) -> list[Alert]:
                 # A key limited to families gets filtered rows, so read without a limit.
                 most = start + n if context.access.families is None else None
-                alerts = store.alerts.all(tx, open_only=request.open, family=request.family, most=most)
+                alerts = store.alerts.all(tx, open_only=False, family=request.family, most=most)
                 return [alert for alert in alerts if context.access.may_see(alert.family)][start : start + n]
 
             page = page_read(shown, request.cursor, request.limit)
         champions = {champion.family: champion for champion in store.champions.all_current(tx)}
         views = views_of_alerts(tx, context, page.items, store.rollouts.all_latest(tx), champions)
     return Page(items=views, next_cursor=page.next_cursor)
+
+
+def open_alerts(tx: Transaction, context: Context, family: str | None = None) -> list[Alert]:
+    """Those that this reader may see, in the order in which people answer them: critical first, then the oldest."""
+    alerts = context.store.alerts.all(tx, open_only=True, family=family)
+    seen = [alert for alert in alerts if context.access.may_see(alert.family)]
+    return sorted(seen, key=lambda alert: (-LEVELS.index(alert.level), alert.opened_at, alert.id))
 
 
 def views_of_alerts(
@@ -135,9 +148,8 @@ def views_of_alerts(
 ) -> list[AlertView]:
     """``latest`` and ``champions``: of every family its newest rollout and its present champion."""
     rules, store, now = context.alert_rules(), context.store, context.clock.now()
-    # One that this reader may not see tells them nothing.
-    open_alerts = [alert for alert in store.alerts.all(tx, open_only=True) if context.access.may_see(alert.family)]
-    causes = open_causes(open_alerts, families_of_models(tx, store, open_alerts, rules, now))
+    seen = open_alerts(tx, context)  # one that this reader may not see tells them nothing
+    causes = open_causes(seen, families_of_models(tx, store, seen, rules, now))
     silences = store.alerts.silences(tx, now)
     views = []
     for alert in alerts:

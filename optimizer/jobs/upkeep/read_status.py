@@ -44,7 +44,7 @@ from optimizer.jobs.rollouts.rollout_view import active_standing, rollout_view, 
 from optimizer.jobs.scheduling.look_at_triggers import next_scheduled
 from optimizer.jobs.studies.read_studies import view_now
 from optimizer.jobs.upkeep.manage_keys import SeenCaller, seen_callers
-from optimizer.jobs.upkeep.read_operations import AlertView, views_of_alerts
+from optimizer.jobs.upkeep.read_operations import AlertView, open_alerts, views_of_alerts
 from optimizer.ports import (
     Alert,
     CallerRecord,
@@ -140,10 +140,11 @@ class ProcessBrief:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restart:
-    """A process that had died was started again."""
+    """A process that had died was started again; ``why`` says what ended it."""
 
     process: str
     at: datetime
+    why: Text[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,8 +238,7 @@ def read_status(context: Context, request: StatusRequest) -> StatusView:
         callers = seen_callers(tx, store, now) if sees_home else []
         rows = _rows_of_all(tx, store)
         families = _families(tx, context, files, freezes, unknown, rows)
-        open_alerts = [alert for alert in store.alerts.all(tx, open_only=True) if sees(alert.family)]
-        alerts = views_of_alerts(tx, context, open_alerts, rows.latest, rows.champions)
+        alerts = views_of_alerts(tx, context, open_alerts(tx, context), rows.latest, rows.champions)
         studies = [view_now(tx, context, study) for study in store.studies.unfinished(tx) if sees(study.family)]
         keyless_until = _keyless_until(tx, store, now) if sees_home else None
         outbox_waiting, waiting = store.outbox.backlog(tx, topics=TOPICS), messages_waiting(tx, store)
@@ -451,10 +451,10 @@ def _processes(settings: Settings) -> Iterator[ProcessBrief]:
 
 
 def _restarts(settings: Settings, now: datetime) -> Iterator[Restart]:
-    for seconds, process in run_files.note(settings, "serve", "restarts") or ():
+    for seconds, process, *why in run_files.note(settings, "serve", "restarts") or ():  # older servers say no reason
         at = datetime.fromtimestamp(seconds, UTC)
         if now - at < RESTARTS_SHOWN:
-            yield Restart(process=process, at=at)
+            yield Restart(process=process, at=at, why="".join(why))
 
 
 def _keyless_until(tx: Transaction, store: Store, now: datetime) -> datetime | None:

@@ -50,6 +50,10 @@ def test_a_file_of_ones_own_names_what_it_leaves_out_and_the_one_that_comes_alon
     settings.alert_rules_file.write_text(detent("alerts", "rules", "--shipped", env=env).out, encoding="utf-8")
     report = detent("alerts", "rules", "--json", env=env).json
     assert (report["left_out"], len(report["items"]) > 5) == ([], True)
+    before, _, of_home = detent("alerts", "rules", env=env).out.partition("disk  disk")
+    of_jobs = before.partition("failed_jobs  failed_jobs")[2]
+    assert (of_home.count("of the whole home"), "triage" in of_home, "Watches" in of_home) == (2, False, False)
+    assert ("triage" in of_jobs, "events on" in of_jobs, "Tells of double" in of_jobs) == (True, False, False)
     (errors,) = (rule for rule in report["items"] if rule["name"] == "errors")
     assert {standing["minutes_double"] for standing in errors["families"]} == {None}, "there was no traffic"
 

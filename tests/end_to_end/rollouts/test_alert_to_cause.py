@@ -9,7 +9,9 @@ from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from sqlalchemy import text
@@ -18,6 +20,7 @@ from optimizer.adapters.files.alert_rule_files import read_alert_rules
 from optimizer.adapters.webhooks import text_of
 from optimizer.cli.service.serve import alarm_into
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.rollout.alert_causes import BROKEN
 from optimizer.host.run_files import announce
 from optimizer.jobs.champions.watch_rules import NO_FIGURES, RuleWatcher
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES
@@ -26,7 +29,9 @@ from optimizer.ports import AlertMessage
 from tests.command_line import detent
 from tests.unit.alerts.test_alert_chapters import ROOT, first_command
 from tests.worlds.api_world import World, make_home, serving
+from tests.worlds.dashboard_visitor import raised, visitor
 
+COMMANDS = re.compile(r"`detent ([^`]+)`")
 MINUTE = timedelta(minutes=1)
 Usage = namedtuple("Usage", "total used free")
 
@@ -97,7 +102,8 @@ def minutes(world: World, **fault: Any) -> None:
 def restarts(world: World, *processes: str) -> None:
     """As the supervisor writes it down."""
     at = datetime.now(UTC).timestamp()
-    announce(world.settings, "serve", "http://127.0.0.1:1", restarts=[[at, process] for process in processes])
+    whys = [(process, f"{process} (pid {n}) was killed by signal 9 after 40 s") for n, process in enumerate(processes)]
+    announce(world.settings, "serve", "http://127.0.0.1:1", restarts=[[at, *why] for why in whys])
 
 
 def first_look(world: World, **figures: Any) -> str:
@@ -132,6 +138,22 @@ def test_a_fault_that_shows_by_hour(world: World, fault: dict[str, Any], figure:
     assert {"errors": errors / n, "p95": p95, "cost": cost / n}[figure] == pytest.approx(value, rel=0.01), shown
 
 
+@pytest.mark.parametrize("rule", ["errors", "failures"])
+def test_the_texts_of_errors_stand_behind_a_command_of_the_chapter_and_a_link_of_the_page(
+    world: World, rule: str
+) -> None:
+    minutes(world)
+    served = {"family": "triage", "variant": world.champion(), "unit": "u", "error": "HTTP 500 from the billing tool"}
+    world.post("/v1/interactions", served)
+    raised(world, BROKEN, rule, "half of them fail.")
+    (alert,) = world.get("/v1/alerts").json()["items"]
+    looks = COMMANDS.findall(detent("runbook", alert["chapter"].partition("#")[2]).out.partition("**Act:**")[0])
+    assert any(served["error"] in detent(*shlex.split(command)).out for command in looks), looks
+    page = visitor(world, None).get("/dashboard/alerts").text
+    (place,) = re.findall(r'href="([^"]+)">Failed requests<', page)
+    assert served["error"] in visitor(world, None).get(urljoin("/dashboard/alerts", unescape(place))).text
+
+
 @pytest.mark.parametrize(
     ("fault", "shows"),
     [
@@ -152,14 +174,16 @@ def test_a_process_that_dies(world: World, process: str) -> None:
     restarts(world, process)
     alarm_into(world.shared.store)(process, f"{process} (pid 7) was killed by signal 9 after 40 s")
     shown = first_look(world)
-    assert re.search(rf"Restarted +{process}, \d+ s ago", shown), shown
+    assert re.search(rf"Restarted +{process}, \d+ s ago; why: .* killed by signal 9", shown), shown
 
 
 def test_a_process_that_keeps_dying(world: World) -> None:
     minutes(world)
     restarts(world, *["worker"] * 3)
     figures = ["worker", "mlflow", "worker", "mlflow", "worker"]
-    assert len(re.findall(r"worker, \d+ s ago", first_look(world, restarts=figures))) == 3
+    shown = first_look(world, restarts=figures)
+    (line,) = [line for line in shown.splitlines() if "worker," in line]
+    assert re.search(r"worker, 3 times, last \d+ s ago; why: worker \(pid 2\) was killed by signal 9", line), line
     with world.shared.store.read() as tx:
         alerts = world.shared.store.alerts.all(tx, open_only=True)
     assert [alert.subject for alert in alerts] == ["restarts worker"]

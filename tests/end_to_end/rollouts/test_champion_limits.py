@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 from sqlalchemy import text
 
+from optimizer.core.base.errors import InvalidFamily
 from optimizer.core.rollout.champion_limits import ChampionLimits
 from optimizer.jobs.champions.watch_rules import RuleWatcher
 from optimizer.runtime import wiring
@@ -38,9 +39,12 @@ def test_half_of_fifty_reported_requests_failing_is_an_alert_at_the_workers_next
     worker._store, worker._clock, worker._limits = world.shared.store, world.shared.clock, ChampionLimits()
     worker._rules = wiring.open_alert_rules(world.settings)
     worker._rule_watcher = RuleWatcher(world.shared.store, world.shared.clock)
-    worker._families = SimpleNamespace(families=dict(world.shared.families.families))  # type: ignore[assignment]
+    worker._families = SimpleNamespace(
+        families=dict(world.shared.families.families), problems={"mail": InvalidFamily("line 3")}
+    )  # type: ignore[assignment]
     worker._roll_up_minutes()
-    (alert, same) = sorted(world.get("/v1/alerts").json()["items"], key=lambda one: one["told_by"] is not None)
+    (alert, same, of_file) = world.get("/v1/alerts").json()["items"]
+    assert (of_file["kind"], of_file["family"]) == ("family_file_faulty", "mail")
     assert same["detail"].startswith("errors of triage: 50.0% of 50 requests failed"), "the number of a rule, too"
     assert same["told_by"] == alert["id"]
     assert "silenced" not in world.get("/v1/status").json()["headline"], "nobody silenced the one that is told by it"

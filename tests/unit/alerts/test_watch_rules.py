@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,16 +16,19 @@ import pytest
 import typer
 
 from optimizer.adapters.files.alert_rule_files import read_alert_rules
+from optimizer.adapters.files.family_files import FamilyFiles
 from optimizer.adapters.store import Database
 from optimizer.cli.app import app
 from optimizer.core.base.errors import Busy, InvalidInput
 from optimizer.core.base.minute_sums import MinuteSums
+from optimizer.core.base.phrasing import when
 from optimizer.core.rollout.alert_rules import METRICS, AlertRule, Metric, tallies
 from optimizer.core.rollout.champion_limits import ChampionLimits
 from optimizer.core.serving.champion import first, next_tenure
 from optimizer.jobs.champions.read_rules import RulesRequest, RuleStanding, read_rules
 from optimizer.jobs.champions.watch_limits import OUT_OF_LIMITS, watch_limits
-from optimizer.jobs.champions.watch_rules import HomeFigures, RuleWatcher, look_at, tell_faulty_file
+from optimizer.jobs.champions.watch_rules import DAY, HomeFigures, RuleWatcher, look_at, tell_faulty_file
+from optimizer.jobs.families.tell_faulty_families import tell_faulty_families
 from optimizer.jobs.feedback.roll_up_minutes import MINUTES, roll_up_minutes
 from optimizer.jobs.outbox.send_alerts import families_of_models, send_alerts
 from optimizer.jobs.outbox.silence_alerts import EndSilenceRequest, SilenceRequest, end_silence, silence_alerts
@@ -32,7 +36,8 @@ from optimizer.jobs.upkeep.read_operations import AlertsRequest, read_alerts
 from optimizer.ports import Alert, AlertMessage
 from tests.clock import Clock
 from tests.rows.ingestion import BY_UNIT, Installation, family
-from tests.stores import FAMILY, NOW, new_database
+from tests.stores import FAMILY, NOW, new_database, study
+from tests.unit.family.test_family_files import GOOD, write
 from tests.worlds.contexts import context_of
 from tests.worlds.rollout_world import F, World
 
@@ -324,13 +329,28 @@ def test_numbers_that_no_minute_holds_are_watched_too(store: Database) -> None:
     assert open_alerts(store) == [(FAMILY, "age")]
 
 
+def test_a_failure_counts_for_a_day_which_its_alert_says_though_a_later_study_succeeds(store: Database) -> None:
+    clock, rule = Clock(NOW), AlertRule(name="failed_jobs", metric="failed_jobs", above=0)
+    failed = study("st_1", status="failed", finished_at=NOW, error="The provider is ill.")
+    store.write(lambda tx: store.studies.add(tx, failed))
+    store.write(lambda tx: store.studies.add(tx, study("st_2", status="finished", finished_at=NOW)))
+    (alert,) = look(store, clock, rule)
+    assert f"1 failed within a day; the limit is 0 (last study st_1, which counts until {when(NOW + DAY)}: The" in (
+        alert.detail
+    )
+    for pause, subjects in ((DAY - timedelta(minutes=1), [(FAMILY, "failed_jobs")]), (timedelta(minutes=2), [])):
+        clock.pass_time(pause)
+        look(store, clock, rule)
+        assert open_alerts(store) == subjects
+
+
 def test_before_the_first_event_the_disk_is_watched_and_rules_of_requests_say_that_they_watch_nothing(
     store: Database,
 ) -> None:
     clock, disk = Clock(NOW), AlertRule(name="disk", metric="disk", above=0.9)
     assert [alert.subject for alert in look(store, clock, ERRORS, disk, disk=0.95)] == ["disk"]
-    of_disk, of_requests = (standings(store, clock, rule)[0] for rule in (disk, ERRORS))
-    assert (of_disk.unwatched, of_disk.minutes_half) == (None, 2)
+    assert standings(store, clock, disk) == [], "it is no family's"
+    (of_requests,) = standings(store, clock, ERRORS)
     assert (of_requests.unwatched, of_requests.minutes_half) == ("not watched yet: no event came", None)
 
 
@@ -413,6 +433,25 @@ def test_while_the_file_of_rules_is_faulty_an_alert_says_so(store: Database) -> 
         assert open_alerts(store) == subjects
 
 
+def test_while_the_file_of_a_family_is_faulty_one_alert_of_that_family_says_so(store: Database, tmp_path: Path) -> None:
+    clock, files = Clock(NOW), FamilyFiles(tmp_path / "families")
+    triage, mail = (write(tmp_path / "families", GOOD + "[", name) for name in ("triage", "mail"))
+
+    def told() -> list[tuple[str | None, str]]:
+        files.load()
+        tell_faulty_families(store, clock, files.problems)
+        return open_alerts(store)
+
+    assert (told(), told()) == ([("mail", ""), ("triage", "")],) * 2
+    triage.write_text(GOOD, encoding="utf-8")
+    assert told() == [("mail", "")]
+    shutil.rmtree(mail.parent)
+    assert told() == []
+    with store.read() as tx:
+        (first_raised, _) = store.alerts.all(tx, open_only=False)
+    assert (first_raised.level, "family.yaml:" in first_raised.detail) == ("warning", True)
+
+
 class TestMessages:
     def heard(self, store: Database, channel: Channel, clock: Clock, minutes: float = 0) -> list[str]:
         clock.pass_time(timedelta(minutes=minutes))
@@ -435,6 +474,19 @@ class TestMessages:
         assert self.heard(store, channel, clock, 1) == ["raised errors", "cleared errors"]
         store.write(lambda tx: store.alerts.close(tx, "alert_rule", FAMILY, "failures", clock.at))
         assert self.heard(store, channel, clock, 60) == ["raised errors", "cleared errors"], "it cleared meanwhile"
+
+    def test_what_is_open_is_listed_critical_first_then_the_oldest_first_on_pages_too(self, store: Database) -> None:
+        for id, level, back in (("w", "warning", 9), ("old", "critical", 5), ("i", "info", 7), ("new", "critical", 2)):
+            opened_at = NOW - timedelta(minutes=back)
+            alert = Alert(id=id, kind="frozen", subject=id, level=cast("Any", level), opened_at=opened_at, detail="")
+            store.write(lambda tx, alert=alert: store.alerts.open(tx, alert))
+        context, pages = context_of(store, Clock(NOW), alert_rules=lambda: ()), list[list[str]]()
+        cursor = None
+        while cursor is not None or not pages:
+            page = read_alerts(context, AlertsRequest(cursor=cursor, limit=3))
+            pages.append([alert.id for alert in page.items])
+            cursor = page.next_cursor
+        assert pages == [["old", "new", "w"], ["i"]]
 
     def test_a_provider_that_is_gone_is_one_message_for_the_families_that_ask_it_and_for_no_other(
         self, store: Database

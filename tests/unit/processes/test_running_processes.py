@@ -399,6 +399,7 @@ def test_a_child_that_cannot_be_started_is_alarmed_and_tried_again(supervised, m
         why = f"{name} could not be started: [Errno 24] Too many open files; it starts again in 0.5 s"
         assert any(sentence.startswith(why) for sentence in told)
         assert any(name == which and text.startswith(why) for which, text in alarms)
+        assert any(name == which and text and why.startswith(text) for _, which, text in supervisor._restarts)
         assert any(t.startswith(f"{name} (pid ") and "exit code 1" in t for t in told), "then it was started"
 
 
