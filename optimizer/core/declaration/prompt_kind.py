@@ -231,12 +231,15 @@ class PromptKind:
     def study_sizes(self, family: Family, names: Sequence[str]) -> Mapping[str, int]:
         """Thresholds of a cascade, and their loss, are found on as many examples as is reasonable.
 
-        Each is asked about once per tier, and 80 examples prove next to nothing.
+        Each is asked about once per tier, and 80 examples prove next to nothing. Where other strategies search first,
+        each of their candidates is asked about every dev example, so those stay few.
         """
         n_holdout = family.rollout.gates.n
-        if tuple(names) != (REPLAY,):
+        if REPLAY not in names:
             return {"n_holdout": n_holdout}
         third = ASKED_OF_TIERS // 3
+        if len(names) > 1:
+            return {"n_train": third, "n_holdout": n_holdout}
         return {
             "n_train": ASKED_OF_TIERS,
             "n_dev": third,

@@ -202,7 +202,9 @@ class Sequential:
                     return None
                 name = self._waiting.pop(0)
                 start = self._best[1].variant if self._best else self._setting.start
-                strategy = self._make(name, replace(self._setting, start=start))
+                # What is predicted beside another start says nothing of the champion, with which the holdout compares.
+                is_sequenced = self._setting.is_sequenced and start.id == self._setting.start.id
+                strategy = self._make(name, replace(self._setting, start=start, is_sequenced=is_sequenced))
                 if self._best:
                     strategy.tell(self._best[1], self._best[0], self._best[2])
                 self._current = strategy

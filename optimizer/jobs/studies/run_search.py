@@ -149,9 +149,11 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     if ended == "complete":
         trials.drop()
     run.search_cut = reason if ended in ("budget", "time") else None
-    if is_sequenced(run, names):
+    sequence = (
+        safest_first(trials.predicted(), worth=run.family.rollout.gates.improvement) if is_sequenced(run, names) else []
+    )
+    if sequence or (is_sequenced(run, names) and tuple(names) == (REPLAY,)):
         # The order in which the holdout tests the proposals is fixed before it is looked at; none may be worth a look.
-        sequence = safest_first(trials.predicted(), worth=run.family.rollout.gates.improvement)
         run.keep_finding(SEQUENCE, sequence_record(sequence))
         winner = sequence[0].variant if sequence else None
         _keep_rows(run, len(run.dev), 0, "The proposals are chosen on cross-fitted rows.", [])
@@ -276,7 +278,7 @@ def _keep_rows(
 
 def is_sequenced(run: StudyRun, names: Sequence[str]) -> bool:
     """Whether proposals come with predictions from cross-fitted rows, so that the holdout tests them in sequence."""
-    return tuple(names) == (REPLAY,) and run.study.aim == "cost" and not run.is_replayed
+    return REPLAY in names and run.study.aim == "cost" and not run.is_replayed
 
 
 def _setting(run: StudyRun, evaluator: Measures, propose: Propose, reserve: Reserve) -> SearchSetting:

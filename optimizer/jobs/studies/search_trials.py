@@ -198,13 +198,13 @@ class Trials:
         }
 
     def predicted(self) -> list[PredictedLoss]:
-        """What the proposals are predicted to do that met every dev example and have a score wherever the champion has
-        one.
+        """What the proposals are predicted to do that differ from the champion in their policy alone, met every dev
+        example and have a score wherever the champion has one.
         """
         complete = [entry for entry in self._entries.values() if self._is_complete(entry)]
         if not complete or complete[0].number != 0:
             return []
-        scored = {r.example for r in complete[0].results.values() if r.score is not None}
+        champion, scored = complete[0].variant, {r.example for r in complete[0].results.values() if r.score is not None}
         return [
             PredictedLoss(
                 variant=entry.variant.id,
@@ -212,7 +212,9 @@ class Trials:
                 loss=float(entry.proposal.params[LOSS]),
             )
             for entry in complete[1:]
-            if SAVED in entry.proposal.params and all(entry.results[example].score is not None for example in scored)
+            if SAVED in entry.proposal.params
+            and replace(entry.variant, policy=champion.policy).id == champion.id
+            and all(entry.results[example].score is not None for example in scored)
         ]
 
     def _compared(self) -> list[_TrialEntry]:

@@ -187,6 +187,14 @@ def test_the_order_of_the_proposals_is_frozen_before_the_look_and_the_holdout_te
     assert [one["variant"] for one in tested] == [one["variant"] for one in kept["proposals"]][: len(tested)]
 
 
+def test_thresholds_after_strategies_that_found_nothing_are_tested_in_their_order_too(world: World) -> None:
+    models = two_tiers()
+    study = world.run(create(world, models, strategy="bootstrap+replay"), models=models)
+    proposals = study.findings["sequence"]["proposals"]
+    assert (study.outcome, study.winner in {one["variant"] for one in proposals}) == ("nominated", True)
+    assert world.winner(study).messages == world.family.variant().messages
+
+
 def test_each_tier_answers_a_row_of_train_and_dev_once_however_many_thresholds_are_tried(found: Ended) -> None:
     world, models, study = found.world, found.models, found.study
     asked = [str(r.messages[-1]["content"]) for r in models.get("cheap").requests]

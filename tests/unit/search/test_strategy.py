@@ -21,7 +21,7 @@ class Scripted:
     """Proposes the texts it is given, and remembers what it started from and was told."""
 
     def __init__(self, setting: SearchSetting, texts: list[str]) -> None:
-        self.start = setting.start
+        self.start, self.is_sequenced = setting.start, setting.is_sequenced
         self.left = list(texts)
         self.told: list[tuple[str, float | None]] = []
 
@@ -40,7 +40,7 @@ def run(scores: dict[str, float | None], scripts: dict[str, list[str]]):
         made[name] = Scripted(setting, scripts[name])
         return made[name]
 
-    setting = search_setting(start=variant("champion"), definition={}, answer=lambda v, e: "")
+    setting = search_setting(start=variant("champion"), definition={}, answer=lambda v, e: "", is_sequenced=True)
     search = Sequential(list(scripts), setting, make)
     proposal: Proposal | None = Proposal(variant=variant("champion"), proposer="champion")
     asked = []
@@ -58,6 +58,7 @@ def test_the_second_strategy_starts_from_the_best_of_the_first():
     assert made["first"].start == variant("champion")
     assert made["second"].start == variant("a")
     assert made["second"].told[0] == ("a", 0.5)
+    assert (made["first"].is_sequenced, made["second"].is_sequenced) == (True, False)
 
 
 def test_the_bases_of_other_sizes_are_proposed_once_each_and_too_long_ones_are_passed_over():
