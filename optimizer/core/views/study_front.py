@@ -139,12 +139,11 @@ def front_of(
     front: set[int],
     unpriced: Collection[str] = (),
 ) -> StudyFront:
-    """The front in all three, and that in score and dollars alone: what the journal answered has no p95. Champion and
-    winner always stand beside.
+    """Trials with the same figures stand there once. Champion and winner always stand beside.
 
     Args:
         results: of the search, by variant.
-        front: ``numbers_shown`` of the trials.
+        front: ``on_front`` of the trials.
         unpriced: ``unpriced_of`` the trials' variants.
     """
     champion = next((t for t in trials if t.variant == study.champion and t.variant not in unpriced), None)
@@ -159,8 +158,10 @@ def front_of(
             before=before,
             requests_per_month=requests_per_month,
         )
-        for trial in trials
-        if trial.number in front or mark_of(study, trial)
+        for trial in (
+            *_without_twins(study, [t for t in trials if t.number in front]),
+            *(t for t in trials if t.number not in front and mark_of(study, t)),
+        )
     ]
     points.sort(
         key=lambda point: (
@@ -177,11 +178,6 @@ def front_of(
         points=points,
         unpriced=sorted(unpriced),
     )
-
-
-def numbers_shown(trials: Sequence[Trial], unpriced: Collection[str] = ()) -> set[int]:
-    """Of the trials on the front in all three, or in score and dollars alone."""
-    return on_front(trials, unpriced) | on_front(trials, unpriced, in_time=False)
 
 
 def unpriced_of(study: Study, variants: Mapping[str, Variant]) -> set[str]:
@@ -257,27 +253,40 @@ def pareto_front(points: Sequence[T], of: Callable[[T], tuple[float, float]]) ->
     return front
 
 
-def on_front(trials: Sequence[Trial], unpriced: Collection[str] = (), *, in_time: bool = True) -> set[int]:
-    """Numbers of the trials that none beats in score, dollars and p95 together; where dollars or p95 are known of some,
-    trials without one stand outside. ``in_time`` False: in score and dollars alone.
+def on_front(trials: Sequence[Trial], unpriced: Collection[str] = ()) -> set[int]:
+    """Numbers of the trials that none beats in score, dollars and p95 together. Two are compared in p95 only where both
+    have one: what the journal answered has none. Where dollars are known of some, trials without stand outside.
     """
     everything = measured(trials)
-    measured_trials = [t for t in everything if t.variant not in unpriced] or everything
-    numbers = defaultdict[tuple[float, float, float], list[int]](list)
-    for t in [t for t in measured_trials if in_time and t.p95_ms is not None] or measured_trials:
-        p95_ms = t.p95_ms or 0.0 if in_time else 0.0
-        numbers[-(t.score or 0.0), t.usd_per_example or 0.0, p95_ms].append(t.number)
-    front, steps = set[int](), list[tuple[float, float]]()  # dollars and p95 of the front: the dearer, the faster
-    for costs in sorted(numbers):  # what beats a trial comes before it
-        _, usd, p95_ms = costs
+    alike = defaultdict[tuple[float, float], list[Trial]](list)  # by lost score and dollars
+    for t in [t for t in everything if t.variant not in unpriced] or everything:
+        alike[_figures(t)[:2]].append(t)
+    front, steps = set[int](), list[tuple[float, float]]()  # dollars and p95 of what beats: the dearer, the faster
+    for lost, usd in sorted(alike):  # what beats a trial comes before it
+        same = alike[lost, usd]
         place = bisect_right(steps, (usd, inf))
+        quickest = min((t.p95_ms for t in same if t.p95_ms is not None), default=inf)
+        if not place or quickest < steps[place - 1][1]:
+            front.update(t.number for t in same if t.p95_ms == quickest or (t.p95_ms is None and not place))
+        p95_ms = -inf if any(t.p95_ms is None for t in same) else quickest  # what has none beats at any
         if place and steps[place - 1][1] <= p95_ms:
             continue
-        front.update(numbers[costs])
         begin = bisect_left(steps, (usd, -inf))
         end = next((i for i in range(place, len(steps)) if steps[i][1] < p95_ms), len(steps))
         steps[begin:end] = [(usd, p95_ms)]
     return front
+
+
+def _figures(trial: Trial) -> tuple[float, float, float | None]:
+    """Lost score, dollars and p95. Sums of the same amounts in another order differ in the last digits of a float."""
+    return -round(trial.score or 0.0, 9), float(f"{trial.usd_per_example or 0.0:.6g}"), trial.p95_ms
+
+
+def _without_twins(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """Of trials with the same figures the one tried first, or champion and winner in its place."""
+    by_number = sorted(trials, key=lambda t: -t.number)
+    shown = {_figures(t): t.number for t in (*by_number, *(t for t in trials if mark_of(study, t)))}
+    return [t for t in trials if mark_of(study, t) or shown[_figures(t)] == t.number]
 
 
 def mark_of(study: Study, trial: Trial) -> Mark:

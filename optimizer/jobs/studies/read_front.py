@@ -12,7 +12,7 @@ from optimizer.core.family.family import Family
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.cascade.figures import AuditCost, CascadeCurves
 from optimizer.core.search.study import OUT_OF_FOLD, UNPRICED, Study, Trial, ranked
-from optimizer.core.views.study_front import TRAFFIC_DAYS, StudyFront, front_of, mark_of, numbers_shown, unpriced_of
+from optimizer.core.views.study_front import TRAFFIC_DAYS, StudyFront, front_of, mark_of, on_front, unpriced_of
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.read_studies import stored_study
@@ -49,7 +49,7 @@ def front_of_study(
 
     has_unpriced = UNPRICED in (study.findings or {})
     unpriced = unpriced_of(study, read({trial.variant for trial in trials})) if has_unpriced else set[str]()
-    shown = numbers_shown(trials, unpriced)
+    shown = on_front(trials, unpriced)
     ids = {trial.variant for trial in trials if trial.number in shown or mark_of(study, trial)}
     now = clock.now()
     requests = store.minute_stats.within(tx, study.family, now - timedelta(days=TRAFFIC_DAYS), now, source="")

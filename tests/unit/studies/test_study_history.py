@@ -15,7 +15,7 @@ from optimizer.core.base.values import Budget, ExampleResult, Spend
 from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import UNPRICED, Study, Trial, ranked
 from optimizer.core.statistics.interval import score_band
-from optimizer.core.views.study_front import front_of, numbers_shown, on_front, unpriced_of
+from optimizer.core.views.study_front import front_of, on_front, unpriced_of
 from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
 from optimizer.core.views.study_story import StudyStory, common_order, history_of
 from tests import stores
@@ -135,6 +135,37 @@ def test_the_front_is_that_of_all_pairs_also_where_figures_are_equal() -> None:
         if any(other != own and all(a <= b for a, b in zip(other, own, strict=True)) for other in lost)
     }
     assert on_front(trials) == set(range(120)) - beaten
+
+
+def test_a_p95_that_others_do_not_have_puts_nothing_on_the_front() -> None:
+    draw = random.Random(8)
+    figures = [(draw.randint(0, 4) / 4, draw.randint(0, 4) / 4, draw.choice([None, 1.0, 2.0, 3.0])) for _ in range(150)]
+    trials = [trial(n, f"v_{n}", s, cost_usd=usd, p95_ms=ms) for n, (s, usd, ms) in enumerate(figures)]
+
+    def beats(one: tuple[float, float, float | None], other: tuple[float, float, float | None]) -> bool:
+        both = [(-one[0], -other[0]), (one[1], other[1])]
+        both += [(one[2], other[2])] if one[2] is not None and other[2] is not None else []
+        return all(a <= b for a, b in both) and any(a < b for a, b in both)
+
+    for few in ([*range(150)], *([draw.randrange(150) for _ in range(6)] for _ in range(200))):
+        front = {n for n in few if not any(beats(figures[other], figures[n]) for other in few)}
+        assert on_front([trials[n] for n in few]) == front
+    champion = trial(0, "v_old", 0.8, cost_usd=2.0, p95_ms=90.0)
+    assert on_front([champion, trial(1, "v_new", 0.9, cost_usd=1.0)]) == {1}
+
+
+def test_dollars_that_differ_as_sums_of_floats_do_are_the_same_and_twins_stand_on_the_front_once() -> None:
+    noisy = trial(1, "v_noisy", 0.5, n=1, cost_usd=9.704999999999998e-06, p95_ms=105.0)
+    quick = trial(2, "v_quick", 0.5, n=1, cost_usd=9.705e-06, p95_ms=95.0)
+    twin = replace(quick, number=3, variant="v_new", cost_usd=9.704999999999999e-06)
+    assert on_front([noisy, quick]) == {2}
+
+    def shown(*trials: Trial) -> list[str]:
+        front = front_of(study(), trials, {}, {}, requests_per_month=0, front=on_front(trials))
+        return [point.variant for point in front.points]
+
+    assert shown(noisy, quick, replace(twin, variant="v_late")) == ["v_quick"]
+    assert shown(noisy, quick, twin) == ["v_new"], "the winner"
 
 
 def test_a_band_is_agresti_and_coulls_for_scores_of_0_and_1_and_holds_the_mean() -> None:
@@ -319,7 +350,7 @@ def test_a_point_of_the_front_says_who_answers_which_share_how_right_and_what_it
         "v_old": answered(None, *[0.7] * 10),
         "v_new": [*answered("student", *[1.0] * 5, 0.0), *answered("strong", 1.0, 1.0, 1.0, 0.0, first=6)],
     }
-    variants, shown = {"v_old": plain, "v_new": cascade}, numbers_shown(trials)
+    variants, shown = {"v_old": plain, "v_new": cascade}, on_front(trials)
     front = front_of(study(), trials, by_variant, variants, requests_per_month=1000, front=shown)
     cheap, champion = front.points
     assert (cheap.mark, cheap.on_front, champion.mark, champion.on_front) == ("winner", True, "champion", False)
@@ -341,8 +372,8 @@ def test_a_point_of_the_front_says_who_answers_which_share_how_right_and_what_it
     )
     assert unpriced == {"v_bad"}
     with_free = [*trials, trial(2, "v_bad", 0.9, cost_usd=0.0)]
-    assert numbers_shown(with_free, unpriced) == shown, "what no price is known of is not free, and beats nobody"
-    assert numbers_shown(with_free, {one.variant for one in with_free}) == {2}, "without any price the score is left"
+    assert on_front(with_free, unpriced) == shown, "what no price is known of is not free, and beats nobody"
+    assert on_front(with_free, {one.variant for one in with_free}) == {2}, "without any price the score is left"
     front = front_of(study(), trials, by_variant, variants, requests_per_month=1000, front={0, 1}, unpriced={"v_old"})
     figures = [(one.variant, one.usd_per_answer, one.usd_per_month, one.saved_usd_per_month) for one in front.points]
     assert figures == [("v_new", pytest.approx(0.04), pytest.approx(40), None), ("v_old", None, None, None)]
