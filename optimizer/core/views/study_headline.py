@@ -16,6 +16,7 @@ from optimizer.core.evaluation.gates import IMPROVED, LOW_BASE, confidence_of, i
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.search.move import HEADINGS
 from optimizer.core.search.run_off import chosen_on
+from optimizer.core.search.strategy import REPLAY
 from optimizer.core.search.study import UNFINISHED, UNPRICED, Study, Trial, points_in_words, ranked, study_view
 from optimizer.core.views.variant import variant_name
 
@@ -36,6 +37,24 @@ class StudyView(Study):
         return self.status + (f": {self.outcome}" if self.outcome else "")
 
     @property
+    def choice(self) -> str:
+        """How the winner was chosen, where others score higher on dev."""
+        if self.aim == "quality":
+            return "It gained most over the champion on the examples that all leaders answered."
+        if self.strategy != REPLAY or self.aim != "cost" or self.is_replayed:
+            return (
+                f"The study was for {self.aim}: of the leaders that are not worse than the champion by more than the"
+                f" margin on the dev rows that they all answered, this is the {_MOST[self.aim]}."
+            )
+        steps = (self.confirmation or {}).get("sequence", ())
+        place = "last that passed" if any(step["passed"] for step in steps) else "safest"
+        return (
+            "The study was for cost: the proposals were chosen by predictions on rows to which they were not fitted,"
+            f" and not by these scores. The holdout tests them safest first, up to one that does not pass; this is the"
+            f" {place}."
+        )
+
+    @property
     def then(self) -> str:
         """The next command."""
         if self.is_interrupted:
@@ -54,6 +73,7 @@ def view_of_study(study: Study, *, is_worker_running: bool = True) -> StudyView:
 SAME = 0.05  # costs and times that differ by less are not told apart
 _BETTER: Mapping[Aim, str] = {"quality": "improved on", "cost": "is cheaper than", "latency": "is quicker than"}
 CALLED: Mapping[Aim, str] = {"quality": "improved", "cost": "cheaper", "latency": "quicker"}
+_MOST: Mapping[Aim, str] = {"cost": "cheapest", "latency": "quickest"}
 _BEAT: Mapping[Aim, str] = {
     "quality": "beat",
     "cost": "was cheaper, and not worse, than",
@@ -99,13 +119,9 @@ def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str])
     if study.status in UNFINISHED:
         return f"The study of {family} is {study.status}, {tried} compared so far; {_best(study, trials, versions)}."
     if study.outcome == "nominated":
-        confidence = float((study.confirmation or {}).get("confidence") or 0.0)
-        return (
-            f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated{_at_what(study, trials)}."
-            if confidence >= IMPROVED
-            else f"{winner} was nominated for {family}; with a confidence of {floor(1000 * confidence) / 1000:.3f} it"
-            f" is not yet called {CALLED[study.aim]}, for which {IMPROVED:g} is needed."
-        )
+        if float((study.confirmation or {}).get("confidence") or 0.0) < IMPROVED:
+            return f"{winner} was nominated for {family}; {_not_yet_called(study)}."
+        return f"{winner} {_BETTER[study.aim]} the champion of {family} and was nominated{_at_what(study, trials)}."
     if study.outcome == "not_confirmed" and study.confirmation is None:
         return (
             f"{winner}, the best of {tried}, beats the champion of {family} on {where}; the sealed holdout was not"
@@ -126,6 +142,23 @@ def _outcome(study: Study, trials: Sequence[Trial], versions: Mapping[str, str])
         f"No improvement: none of {tried} {_BEAT[study.aim]} the champion of {family} on {where}, so the holdout was"
         " not looked at."
     )
+
+
+def _not_yet_called(study: Study) -> str:
+    """Of a saving also which of its two tests is not sure enough."""
+    figures: Mapping[str, Any] = study.confirmation or {}
+    word = f"not yet called {CALLED[study.aim]}, for which {IMPROVED:g} is needed"
+    if "saving_p" not in figures or "wished" in figures:
+        return f"with a confidence of {_floored(float(figures.get('confidence') or 0.0))} it is {word}"
+    claims = {f"it is {CALLED[study.aim]}": "saving_p", "its quality is not lower": "quality_p"}
+    sure = {claim: confidence_of(figures[p], figures["looks"]) for claim, p in claims.items()}
+    unsure = [f"that {claim} has a confidence of {_floored(x)}" for claim, x in sure.items() if x < IMPROVED]
+    enough = [f"; that {claim} has {_floored(x)}, which is enough" for claim, x in sure.items() if x >= IMPROVED]
+    return f"it is {word}: {' and '.join(unsure)}{''.join(enough)}"
+
+
+def _floored(confidence: float) -> str:
+    return f"{floor(1000 * confidence) / 1000:.3f}"
 
 
 def _move(study: Study, winner: str | None, tried: str) -> str:

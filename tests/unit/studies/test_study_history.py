@@ -16,7 +16,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.study import UNPRICED, Study, Trial, ranked
 from optimizer.core.statistics.interval import score_band
 from optimizer.core.views.study_front import front_of, on_front, unpriced_of
-from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step
+from optimizer.core.views.study_headline import cost_text, headline, lift_text, next_step, view_of_study
 from optimizer.core.views.study_story import StudyStory, common_order, history_of
 from tests import stores
 from tests.cases import named
@@ -215,6 +215,11 @@ CONFIRMED = {
             {"confirmation": {**CONFIRMED, "confidence": 0.94}},
             "with a confidence of 0.940 it is not yet called improved, for which 0.95 is needed.",
         ),
+        "cheaper, and perhaps worse": (
+            {"aim": "cost", "confirmation": {**CONFIRMED, "confidence": 0.843, "saving_p": 1e-4, "quality_p": 0.157}},
+            "not yet called cheaper, for which 0.95 is needed: that its quality is not lower has a confidence of 0.843;"
+            " that it is cheaper has 0.999, which is enough.",
+        ),
         "not confirmed": (
             {"outcome": "not_confirmed", "confirmation": {"gates": [{"name": "risk", "verdict": "fail"}]}},
             "v_new was the best of 1 candidate on dev, but the sealed holdout did not confirm it. Not met: risk.",
@@ -236,6 +241,17 @@ CONFIRMED = {
 )
 def test_the_first_sentence_says_what_became_of_the_study(changes: dict[str, Any], says: str) -> None:
     assert says in headline(study(**changes), [trial(0, "v_old", 0.5), trial(1, "v_new", 0.6)])
+
+
+def test_a_winner_that_others_outscore_says_how_it_was_chosen() -> None:
+    of_cost = view_of_study(study(aim="cost", strategy="settings"))
+    assert of_cost.choice.endswith("on the dev rows that they all answered, this is the cheapest.")
+    steps = [{"variant": id, "p": p, "lift": 0.0, "passed": p < 0.2} for id, p in (("v_a", 0.1), ("v_new", 0.3))]
+    replayed = replace(of_cost, strategy="replay", confirmation={"sequence": steps[:1]})
+    assert "margin" not in replayed.choice, "dev was not what chose it"
+    assert "chosen by predictions on rows to which they were not fitted" in replayed.choice
+    assert replayed.choice.endswith("this is the last that passed.")
+    assert replace(replayed, confirmation={"sequence": steps[1:]}).choice.endswith("this is the safest.")
 
 
 def test_a_winner_that_only_lacks_holdout_examples_names_the_forced_start() -> None:
