@@ -222,6 +222,13 @@ def test_a_study_that_replays_items_is_told_in_time_and_without_a_call_there_is_
         page = visitor(world, "secret-read").get(f"/dashboard/studies/{id}").text
         assert [row[6] for row in table_of(page, "trials")] == costs
         assert (page.count(f">{heading}<"), "nothing was better" in page) == (2, True)
+        assert "<dt>Outcome</dt><dd>No improvement: none of 0 candidates beat the champion of triage on dev" in page
+        assert f'<code class="champion">{champion}</code></a> (champion)</td>' in page, "in words, not by colour alone"
+        command = f"<code>detent study nominate {id} VARIANT --aim quality</code>"
+        assert (command in page, command in visitor(world, "secret-operate").get(f"/dashboard/studies/{id}").text) == (
+            False,
+            True,
+        ), "to who may"
 
 
 def test_studies_are_picked_for_a_comparison_and_ordered_by_their_lift(world: World) -> None:
