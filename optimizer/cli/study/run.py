@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from optimizer.cli.output import console, dollars, say
 from optimizer.cli.progress import poll
 from optimizer.cli.session import Session
-from optimizer.cli.study.view import trials_of
+from optimizer.cli.study.view import MOST_LINES, trials_of
 from optimizer.core.base.errors import InvalidInput, NotFound
 from optimizer.core.base.knob import is_whole
 from optimizer.core.base.phrasing import count
@@ -207,7 +207,8 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
                     )
             best = max((t.score for t in trials if t.status == "complete" and t.score is not None), default=None)
             if not quiet:
-                for trial in (t for t in trials if t.status != "running" and t.number not in trials_told):
+                ended = [t for t in trials if t.status != "running" and t.number not in trials_told]
+                for trial in ended[: max(0, MOST_LINES - len(trials_told))]:
                     score = "no score" if trial.score is None else f"{trial.score:.3f}"
                     out.print(
                         f"trial {trial.number} ({trial.proposer}): {score} on"
@@ -215,8 +216,10 @@ def _watch(session: Session, study_id: str, quiet: bool, is_alive: Any) -> Study
                         f" {trial.variant}",
                         markup=False,
                     )
-                trials_told |= {t.number for t in trials if t.status != "running"}
+                trials_told |= {t.number for t in ended}
             if study.status in ENDED or not alive:
+                if len(trials_told) > MOST_LINES:
+                    out.print(count(len(trials_told) - MOST_LINES, "more trial"), markup=False)
                 return study
             line = _moving_line(study, len(trials), best, spend, time.monotonic() - began, spend.n_calls - first_calls)
             if status:

@@ -18,6 +18,7 @@ from optimizer.core.search.study import (
     Trial,
     budget_options,
     leaks_in_words,
+    ranked,
     too_long_in_words,
 )
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from optimizer.core.views.study_front import StudyFront
     from optimizer.core.views.study_headline import StudyView
     from optimizer.jobs.studies.nominate import LookPrice
+
+MOST_LINES = 10  # of trials, settings and tests each: the front has to be seen among them
 
 
 def print_study(session: Session, study: StudyView, as_json: bool) -> None:
@@ -84,7 +87,7 @@ def view(
         ("Search", f"{study.strategy}, aim {study.aim}{move}, seed {study.seed}, {origin}"),
         (
             "Searched",
-            f"by {front.searched_by}: detent study show {front.searched_by}"
+            f"by {front.searched_by}, which has the front: detent study show {front.searched_by}"
             if front is not None and front.searched_by is not None
             else None,
         ),
@@ -95,7 +98,6 @@ def view(
             f" journal{lost}",
         ),
         *((label, text, "yellow") for label, text in _cut_facts(study, trials)),
-        ("Remark", spend.remark or None),
         ("Choice", rows_in_words(study.findings) or None),
         ("Run-off", leaders_in_words(study.findings)),
         ("Refused", leaks_in_words(study.findings) or None, "yellow"),
@@ -105,17 +107,21 @@ def view(
     )
     for line in score_lines(study):
         out.print(line, markup=False)
-    out.print("")
-    _view_trials(out, study, trials, front)
     if front is not None:
         _view_front(out, front)
+    print_facts(out, ("Remark", _remark_lines(spend.remark, study.id)))
+    out.print("")
+    _view_trials(out, study, trials, front)
     view_trivial(out, (study.findings or {}).get(WITHOUT_MODEL))
     if study.confirmation:
         out.print("")
         # The confirmation in words, as the job summed it up.
         confirmation = study.confirmation or {}
         lines = [f"Holdout   {confirmation['summary']}"] if confirmation.get("summary") else []
-        for step in confirmation.get("sequence") or ():
+        steps = confirmation.get("sequence") or ()
+        if len(steps) > MOST_LINES:  # the first that does not pass ends it
+            lines.append(f"  {count(len(steps) - MOST_LINES, 'proposal')} before these passed; all of them: --json")
+        for step in steps[-MOST_LINES:]:
             verdict = "passed" if step["passed"] else "did not pass"
             lines.append(
                 f"  tested {step['variant']}: {verdict}, score {signed(step['lift'])} against the champion,"
@@ -130,8 +136,8 @@ def view(
 
 
 def _view_front(out: Any, front: StudyFront) -> None:
-    """Nothing where one model answers everything: the trials say it all then."""
-    if not front.has_several_answering:
+    """Nothing where one model answers everything and every trial is shown: the trials say it all then."""
+    if not front.has_several_answering and front.n_trials <= MOST_LINES:
         return
     out.print(f"\n{front.heading}", markup=False)
     rows = [
@@ -169,7 +175,7 @@ def _view_trials(out: Any, study: StudyView, trials: Sequence[Trial], front: Stu
             "p95_ms": t.p95_ms,
             "status": t.status,
         }
-        for t in trials
+        for t in _best_first(study, trials)
     ]
     columns = {
         "number": "Trial",
@@ -183,8 +189,30 @@ def _view_trials(out: Any, study: StudyView, trials: Sequence[Trial], front: Stu
         "status": "Status",
     }
     table(rows, columns, empty="It searches nothing." if study.mode == "confirm" else "No trial yet.")(out)
+    if len(trials) > len(rows):
+        out.print(f"{count(len(trials) - len(rows), 'more trial')}; {_whole(study.id)}", markup=False)
     if any(t.n_errors for t in trials):
         out.print("Errors    answers that did not come or could not be read; each counts as 0", markup=False)
+
+
+def _best_first(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """Champion, winner and then the best, as many as are shown, in the order in which they were tried."""
+    marked = [t for t in trials if t.variant in (study.champion, study.winner)]
+    by_number = {t.number: t for t in (*marked, *ranked(trials), *trials)}
+    return sorted([*by_number.values()][:MOST_LINES], key=lambda t: t.number)
+
+
+def _remark_lines(remark: str | None, study: str) -> list[str]:
+    """Of more settings than are shown the first, which are the safest, and the last."""
+    parts = remark.split("; ") if remark else []
+    if len(parts) <= MOST_LINES:
+        return [remark] if remark else []
+    left_out = f"{len(parts) - MOST_LINES} more; {_whole(study)}"
+    return [*parts[: MOST_LINES - 1], left_out, parts[-1]]
+
+
+def _whole(study: str) -> str:
+    return f"all of them: --json, or detent study report {study}"
 
 
 def _cut_facts(study: Study, trials: Sequence[Trial]) -> list[tuple[str, str]]:

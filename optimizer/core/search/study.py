@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from optimizer.core.base.answers import Json, Text
 from optimizer.core.base.errors import Fault, InvalidInput, NotFound
 from optimizer.core.base.knob import is_number
-from optimizer.core.base.phrasing import count
+from optimizer.core.base.phrasing import count, dollars
 from optimizer.core.base.values import Aim, Budget, Spend
 from optimizer.core.evaluation.gates import GateRecord, JudgedRecord, WishedFloor
 from optimizer.core.search.move import MoveRecord
@@ -389,7 +389,7 @@ def aimed_at(aim: Aim, trial: Trial, *, is_replayed: bool = False) -> str:
     if aim == "quality" or usd is None:
         return ""
     if aim == "cost":
-        return f", {usd:.1%} of the time" if is_replayed else f", ${usd:.6f} a call"
+        return f", {usd:.1%} of the time" if is_replayed else f", {dollars(usd)} a call"
     return ", p95 not measured" if trial.p95_ms is None else f", p95 {trial.p95_ms:.0f} ms"
 
 

@@ -103,7 +103,7 @@ def test_another_point_is_confirmed_by_a_study_of_its_own(world: World, searched
     assert front.searched_by == searched.id, "a later search measured it, too"
     out = StringIO()
     view(Console(file=out, width=200), view_of_study(ended), [], front=front)
-    assert f"Searched  by {searched.id}: detent study show {searched.id}" in out.getvalue()
+    assert f"Searched  by {searched.id}, which has the front: detent study show {searched.id}" in out.getvalue()
     other = next(trial for trial in world.trials(searched)[1:] if trial.variant != point.variant)
     with pytest.raises(NotFound, match=f"detent study nominate {searched.id} {other.variant}`"):
         world.nominate(ended.id, other.variant)
