@@ -25,6 +25,7 @@ from optimizer.core.policy.attempts import Attempt
 from optimizer.core.policy.nearest import ShownExamples, nearest_of
 
 MAX_ERROR_CHARS = 1000
+DIGITS = {"confidence": 6, "cost_usd": 12}  # after the point, for who reads an answer: sums of floats have noise behind
 DONE = b"data: [DONE]\n\n"
 
 
@@ -111,7 +112,7 @@ def usage_of(answer: ModelAnswer) -> dict[str, int]:
 
 
 def detent_of(call: AnsweredCall, answered: ChatResult) -> dict[str, Any]:
-    detent = {
+    detent: dict[str, Any] = {
         "assignment": call.token,
         "family": call.family or None,
         "variant": call.served.choice.variant if call.served is not None else None,
@@ -130,7 +131,15 @@ def detent_of(call: AnsweredCall, answered: ChatResult) -> dict[str, Any]:
         detent["render"] = call.shown.kind
     if call.truncated:
         detent["truncated"] = list(call.truncated)
-    return {**detent, **answered.more}
+    detent |= answered.more
+    if others := detent.get("others"):
+        detent["others"] = [_rounded(one) for one in others]
+    return _rounded(detent)
+
+
+def _rounded(figures: Mapping[str, Any]) -> dict[str, Any]:
+    digits = {name: n for name, n in DIGITS.items() if figures.get(name) is not None}
+    return {**figures, **{name: round(figures[name], n) for name, n in digits.items()}}
 
 
 class StreamShape:
