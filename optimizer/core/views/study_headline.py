@@ -15,7 +15,7 @@ from optimizer.core.base.values import Aim, Spend
 from optimizer.core.evaluation.gates import IMPROVED, LOW_BASE, confidence_of, improvement_of, missed_gates
 from optimizer.core.evaluation.judging.calibration import GATE as JUDGE_GATE
 from optimizer.core.search.move import HEADINGS
-from optimizer.core.search.run_off import chosen_on
+from optimizer.core.search.run_off import chosen_on, read_frozen
 from optimizer.core.search.strategy import REPLAY
 from optimizer.core.search.study import UNFINISHED, UNPRICED, Study, Trial, points_in_words, ranked, study_view
 from optimizer.core.views.variant import variant_name
@@ -41,12 +41,14 @@ class StudyView(Study):
         """How the winner was chosen, where others score higher on dev."""
         if self.aim == "quality":
             return "It gained most over the champion on the examples that all leaders answered."
-        if self.strategy != REPLAY or self.aim != "cost" or self.is_replayed:
+        steps = (self.confirmation or {}).get("sequence", ())
+        if not steps and read_frozen(self.findings) is None:
+            if self.findings is None and REPLAY in self.strategy:  # a key that reads no texts is told of no sequence
+                return ""
             return (
                 f"The study was for {self.aim}: of the leaders that are not worse than the champion by more than the"
                 f" margin on the dev rows that they all answered, this is the {_MOST[self.aim]}."
             )
-        steps = (self.confirmation or {}).get("sequence", ())
         place = "last that passed" if any(step["passed"] for step in steps) else "safest"
         return (
             "The study was for cost: the proposals were chosen by predictions on rows to which they were not fitted,"

@@ -247,11 +247,14 @@ def test_a_winner_that_others_outscore_says_how_it_was_chosen() -> None:
     of_cost = view_of_study(study(aim="cost", strategy="settings"))
     assert of_cost.choice.endswith("on the dev rows that they all answered, this is the cheapest.")
     steps = [{"variant": id, "p": p, "lift": 0.0, "passed": p < 0.2} for id, p in (("v_a", 0.1), ("v_new", 0.3))]
-    replayed = replace(of_cost, strategy="replay", confirmation={"sequence": steps[:1]})
+    replayed = replace(of_cost, strategy="settings+replay", confirmation={"sequence": steps[:1]})
     assert "margin" not in replayed.choice, "dev was not what chose it"
     assert "chosen by predictions on rows to which they were not fitted" in replayed.choice
     assert replayed.choice.endswith("this is the last that passed.")
     assert replace(replayed, confirmation={"sequence": steps[1:]}).choice.endswith("this is the safest.")
+    assert replace(replayed, confirmation=None).choice == "", "a key that reads no texts is told of no sequence"
+    frozen = {"sequence": {"proposals": [{"variant": "v_new"}], "hash": "x"}}
+    assert replace(replayed, confirmation=None, findings=frozen).choice.endswith("this is the safest.")
 
 
 def test_a_winner_that_only_lacks_holdout_examples_names_the_forced_start() -> None:
