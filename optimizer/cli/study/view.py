@@ -108,7 +108,7 @@ def view(
     for line in score_lines(study):
         out.print(line, markup=False)
     if front is not None:
-        _view_front(out, front)
+        _view_front(out, study, front)
     print_facts(out, ("Remark", _remark_lines(spend.remark, study.id)))
     out.print("")
     _view_trials(out, study, trials, front)
@@ -120,7 +120,7 @@ def view(
         lines = [f"Holdout   {confirmation['summary']}"] if confirmation.get("summary") else []
         steps = confirmation.get("sequence") or ()
         if len(steps) > MOST_LINES:  # the first that does not pass ends it
-            lines.append(f"  {count(len(steps) - MOST_LINES, 'proposal')} before these passed; all of them: --json")
+            lines.append(f"  {count(len(steps) - MOST_LINES, 'proposal')} before these passed; {_whole(study.id)}")
         for step in steps[-MOST_LINES:]:
             verdict = "passed" if step["passed"] else "did not pass"
             lines.append(
@@ -135,7 +135,7 @@ def view(
     print_facts(out, ("MLflow", mlflow), ("Next", study.then))
 
 
-def _view_front(out: Any, front: StudyFront) -> None:
+def _view_front(out: Any, study: Study, front: StudyFront) -> None:
     """Nothing where one model answers everything and every trial is shown: the trials say it all then."""
     if not front.has_several_answering and front.n_trials <= MOST_LINES:
         return
@@ -144,7 +144,7 @@ def _view_front(out: Any, front: StudyFront) -> None:
         {
             "variant": point.variant + (f" ({point.mark})" if point.mark else ""),
             "score": point.score,
-            "usd": dollars(point.usd_per_1000) if point.usd_per_1000 is not None else "",
+            "usd": point.usd_per_answer if study.is_replayed else dollars(point.usd_per_1000),
             "p95_ms": point.p95_ms,
             "saved": point.saved_in_words,
             "who": point.answered_in_words,
@@ -154,7 +154,7 @@ def _view_front(out: Any, front: StudyFront) -> None:
     columns = {
         "variant": "Variant",
         "score": "Dev score",
-        "usd": "Per 1,000 calls",
+        "usd": "Time share" if study.is_replayed else "Per 1,000 calls",
         "p95_ms": "p95 ms",
         "saved": "Saved",
         "who": "Answered by",

@@ -314,6 +314,8 @@ def test_the_report_shows_what_the_threshold_does_and_what_audits_will_cost(foun
     asked = use_case_of(read_study_report)
     assert study_page(asked.answer.validate_json(asked.written(report))) == html
     assert "What each threshold does" in html
+    steps = (study.confirmation or {})["sequence"]
+    assert html.count("<td>passed</td>") + html.count("<td>did not pass</td>") == len(steps) > 1, "each that was tested"
     assert escape(ACCEPT.meaning) in html
     assert f"chosen {threshold(curve.present)}" in html
     assert "<code>refine</code>" in html

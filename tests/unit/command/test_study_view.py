@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from optimizer.cli.study import run
 from optimizer.cli.study.view import view
-from optimizer.core.base.values import Spend
+from optimizer.core.base.values import Budget, Spend
 from optimizer.core.search.study import Trial
 from optimizer.core.views.study_front import front_of, on_front
 from optimizer.core.views.study_headline import StudyView, view_of_study
@@ -57,7 +58,10 @@ def test_the_front_comes_first_and_of_many_trials_settings_and_tests_ten_are_sho
     trials, _, holdout = table.partition("23 more trials; all of them: --json")
     shown = [line.split()[1] for line in trials.splitlines()[1:]]
     assert shown == ["v_00", "v_01", *(f"v_{n}" for n in range(25, N))], "champion, winner and the best"
-    assert "  22 proposals before these passed; all of them: --json\n  tested v_23: passed" in holdout
+    assert (
+        "  22 proposals before these passed; all of them: --json, or detent study report st_1\n  tested v_23: passed"
+        in holdout
+    )
     assert holdout.count("  tested ") == 10
 
 
@@ -71,3 +75,11 @@ def test_a_search_that_is_watched_tells_ten_trials_and_counts_the_others(
     *lines, last = capsys.readouterr().err.splitlines()
     assert lines[0] == "trial 0 (champion): 0.500 on 10 dev examples, $0.0000097 a call, v_00"
     assert (len(lines), last) == (10, "23 more trials")
+
+
+def test_the_front_of_items_that_are_replayed_is_told_in_time() -> None:
+    out, study = io.StringIO(), replace(replayed(), budget=Budget(calls=0))
+    front = front_of(study, TRIALS, {}, {}, requests_per_month=0, front=on_front(TRIALS))
+    view(Console(file=out, width=200), study, TRIALS, front=front)
+    before, _, _ = out.getvalue().partition("Remark")
+    assert ("Time share" in before, "Per 1,000 calls" in before) == (True, False)
