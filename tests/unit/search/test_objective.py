@@ -129,7 +129,7 @@ def test_a_trial_is_told_with_what_its_study_aims_at() -> None:
     trial = Trial(**of, n=10, cost_usd=0.002, p95_ms=87.4)
     assert aimed_at("cost", trial, is_replayed=True).endswith("% of the time")
     shown = [aimed_at(aim, trial) for aim in ("quality", "cost", "latency")]
-    assert shown == ["", ", $0.000200 a call", ", p95 87 ms"]
+    assert shown == ["", ", $0.00020 a call", ", p95 87 ms"]
 
 
 def test_what_loses_exactly_the_margin_is_still_within_it() -> None:
