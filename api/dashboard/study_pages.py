@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,8 +14,6 @@ from optimizer.core.base.answers import cursor_of
 from optimizer.core.base.errors import NotFound
 from optimizer.core.evaluation.label_report import LABELS
 from optimizer.core.evaluation.trivial_baselines import WITHOUT_MODEL, said
-from optimizer.core.search.study import Trial
-from optimizer.core.views.study_headline import headline
 
 MOST_RANKED = 1000
 
@@ -65,7 +63,6 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
     page = visit.ask("trials", id=id, order="score", cursor=cursor_of(start), limit=LISTED)
     return {
         "study": view,
-        "outcome": headline(view, _all_trials(visit, id)) if view.status == "finished" else None,
         "trials": page.items,
         "start": start,
         "n_trials": front.n_trials,
@@ -79,16 +76,6 @@ def study(visit: PageVisit, last_days: LastDays) -> Mapping[str, Any]:
         "mlflow": _mlflow_place(visit, id),
         "done": notice_of(visit),
     }
-
-
-def _all_trials(visit: PageVisit, id: str) -> Sequence[Trial]:
-    trials, cursor = list[Trial](), None
-    while True:
-        page = visit.ask("trials", id=id, cursor=cursor, limit=MOST_RANKED)
-        trials += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            return trials
 
 
 def _opens_mlflow(visit: PageVisit) -> bool:

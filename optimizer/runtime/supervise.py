@@ -123,9 +123,8 @@ class Supervisor:
         self._beside: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._alarms: deque[tuple[str, str]] = deque()  # not written yet, in their order
         self._n_dropped = 0  # sentences that could not be reported
-        self._restarts: deque[tuple[float, str, str]] = deque(
-            maxlen=MOST_RESTARTS
-        )  # at (seconds since 1970), child, why
+        # Of each when (seconds since 1970), which child, and why.
+        self._restarts: deque[tuple[float, str, str]] = deque(maxlen=MOST_RESTARTS)
         self._announced: object = None  # what the run file says that changes; None: there is no file yet
         self._is_ending = False  # no Event: one signal would hold its lock while the next one needs it
         self._ending_signals = 0

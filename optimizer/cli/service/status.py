@@ -119,13 +119,11 @@ def _warnings(view: StatusView, now: datetime) -> Iterator[tuple[str, str]]:
     if view.notes_dropped:
         lost = f"{count(view.notes_dropped, 'line')} of the server's messages and log could not be written"
         yield "Notes", f"{lost}: its terminal is gone, or its disk is full"
-    for process, n in Counter(restart.process for restart in view.restarts).items():
-        last = next(restart for restart in reversed(view.restarts) if restart.process == process)
-        times = f" {n} times, last" if n > 1 else ""
-        yield (
-            "Restarted",
-            f"{process},{times} {_ago(now - last.at)}; why: {shown(last.why) or 'var/logs/supervisor.log'}",
-        )
+    n_restarts = Counter(restart.process for restart in view.restarts)
+    for process, last in {restart.process: restart for restart in view.restarts}.items():
+        times = f" {n_restarts[process]} times, last" if n_restarts[process] > 1 else ""
+        why = shown(last.why) or "var/logs/supervisor.log"
+        yield "Restarted", f"{process},{times} {_ago(now - last.at)}; why: {why}"
     for freeze in view.freezes:
         yield "Frozen", freeze.text
     if view.keyless_until is not None:

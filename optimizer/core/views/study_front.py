@@ -92,7 +92,7 @@ class StudyFront:
     ``n_trials``: of the study. ``requests_per_month``: recorded in the last 30 days, tests of named variants among
     them, since the store does not tell these apart. ``searched_by``: of a study that only confirms, the one whose
     search measured its winner, and which has the front; None where none did. ``unpriced``: variants that ask a model
-    of which no price is known, so that no dollars of theirs are.
+    of which no price is known, so that no dollars of theirs are. ``outcome``: what came of a study that has finished.
     """
 
     study: str
@@ -102,6 +102,7 @@ class StudyFront:
     points: Sequence[FrontPoint]
     searched_by: str | None = None
     unpriced: Sequence[str] = ()
+    outcome: str | None = None
 
     def usd_of(self, trial: Trial) -> float | None:
         """Mean dollars of a trial's answers; None where they are not known."""

@@ -13,6 +13,7 @@ from optimizer.core.family.variant import Variant
 from optimizer.core.search.cascade.figures import AuditCost, CascadeCurves
 from optimizer.core.search.study import OUT_OF_FOLD, UNPRICED, Study, Trial, ranked
 from optimizer.core.views.study_front import TRAFFIC_DAYS, StudyFront, front_of, mark_of, on_front, unpriced_of
+from optimizer.core.views.study_headline import headline
 from optimizer.jobs.context import Context
 from optimizer.jobs.request import ItemRequest
 from optimizer.jobs.studies.read_studies import stored_study
@@ -66,7 +67,8 @@ def front_of_study(
         front=shown,
         unpriced=unpriced,
     )
-    return replace(front, searched_by=searched.study if searched is not None else None)
+    outcome = headline(study, trials) if study.status == "finished" else None
+    return replace(front, searched_by=searched.study if searched is not None else None, outcome=outcome)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

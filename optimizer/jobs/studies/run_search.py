@@ -149,10 +149,9 @@ def run_search(run: StudyRun, *, reserve: Reserve, stop: StopFlag) -> SearchResu
     if ended == "complete":
         trials.drop()
     run.search_cut = reason if ended in ("budget", "time") else None
-    sequence = (
-        safest_first(trials.predicted(), worth=run.family.rollout.gates.improvement) if is_sequenced(run, names) else []
-    )
-    if sequence or (is_sequenced(run, names) and tuple(names) == (REPLAY,)):
+    predicted = trials.predicted() if is_sequenced(run, names) else []
+    sequence = safest_first(predicted, worth=run.family.rollout.gates.improvement)
+    if sequence or (is_sequenced(run, names) and len(names) == 1):
         # The order in which the holdout tests the proposals is fixed before it is looked at; none may be worth a look.
         run.keep_finding(SEQUENCE, sequence_record(sequence))
         winner = sequence[0].variant if sequence else None

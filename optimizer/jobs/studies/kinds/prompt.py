@@ -78,8 +78,8 @@ class PromptStudy:
         tiers, is_written = asked_tiers(names, family, models), writes(names, space)
         dataset = build_dataset(family, definition, store)
         train, dev = load_examples(family, dataset, store)
-        is_sequenced = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
-        further = [] if is_sequenced else dev_examples(family, dataset.get(RUN_OFF, ()), store)
+        never_runs_off = tuple(names) == (REPLAY,) and aim == "cost"  # chosen on cross-fitted rows
+        further = [] if never_runs_off else dev_examples(family, dataset.get(RUN_OFF, ()), store)
         _check_examples(wish, train, dev)
         per_answer = calls_per_answer(champion, space, tiers, students=students_among(models, [champion], space))
         inputs = longest_inputs(family, [*train, *dev, *further])
